@@ -1,0 +1,63 @@
+"""Look at a report as its readers will: pictures at four widths, light and dark, a PDF; console and network are told.
+
+    python tests/browser/look.py results/miniature/report.html screenshots
+
+Leaves {width}-{light,dark}-{top,whole}.png and print.pdf in the folder; prints what the browser said. The exit status
+is 1 if there was a console message, a request, or a page wider than its window.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import chromium
+
+WIDTHS_PX = (390, 800, 1280, 1440)
+
+
+def look(report: Path, folder: Path) -> dict[str, Any]:
+    """Take the pictures. Returns console (list), requests (list), overflow (width -> pixels too wide), pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = report.resolve().as_uri()
+    overflow, pictures = {}, []
+    with chromium.Browser() as browser:
+        for width in WIDTHS_PX:
+            for dark in (False, True):
+                browser.open(url, width, dark)
+                for part in ("top", "whole"):
+                    path = folder / f"{width}-{'dark' if dark else 'light'}-{part}.png"
+                    browser.picture(path, whole=part == "whole")
+                    pictures.append(str(path))
+            overflow[width] = browser.evaluate("document.documentElement.scrollWidth - innerWidth")
+        browser.open(url, 1280, dark=False)
+        browser.pdf(folder / "print.pdf")
+        return {
+            "console": browser.console(),
+            "requests": browser.requests(url),
+            "overflow_px": overflow,
+            "pictures": [*pictures, str(folder / "print.pdf")],
+        }
+
+
+def main() -> int:
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    if chromium.find() is None:
+        print("no chromium; install it: apt-get install chromium", file=sys.stderr)
+        return 2
+    if not Path(sys.argv[1]).is_file():
+        print(f"{sys.argv[1]}: no such file; make the report first", file=sys.stderr)
+        return 2
+    seen = look(Path(sys.argv[1]), Path(sys.argv[2]))
+    print(json.dumps(seen, indent=2))
+    return int(bool(seen["console"] or seen["requests"] or any(px > 0 for px in seen["overflow_px"].values())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

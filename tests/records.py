@@ -1,0 +1,304 @@
+"""A complete study folder with obviously fake values, as `results/README.md` describes one; for tests of the reading end."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pandas
+
+from tunebook.records import identity_of, write_csv, write_json, write_parquet
+
+LABELS = ["positive", "neutral", "negative"]
+HOSTILE = (
+    "<script>document.title = 'owned'</script></td></table><img src=x onerror=alert(1)> **bold** {{ 7 * 7 }} "
+    "\u202eright to left\u202c \U0001f9ea null\x00byte &amp; " + "x" * 5000
+)
+METHODS = {
+    "int8-lora": (0.46e6, 151e6, 3.7e6, 1.10e9, 190.0),
+    "full": (134.5e6, 538e6, 1076e6, 2.90e9, 240.0),
+    "lora": (0.46e6, 540e6, 3.7e6, 1.60e9, 150.0),
+    "qlora": (0.46e6, 98e6, 3.7e6, 1.05e9, 410.0),
+}
+
+
+def fake_study(
+    folder: Path, experiments: int = 3, methods: int = 2, seeds: int = 1, steps: int = 40, rows: int = 30
+) -> Path:
+    """Write a study; experiment 0 has labels, the last overfits and compares all methods. Returns its folder."""
+    place = folder / "fake"
+    names = [f"experiment-{index}" for index in range(experiments)]
+    record = {
+        "study": "fake",
+        "title": "Fake study",
+        "description": "Values that nothing measured.",
+        "models": {"tiny": _model()},
+        "datasets": {"toys": _dataset(labels=True), "lines": _dataset(labels=False)},
+        "methods": {name: _method(name) for name in METHODS},
+        "experiments": {},
+        "runs": [],
+    }
+    for index, name in enumerate(names):
+        chosen = list(METHODS)[: methods if index == experiments - 1 else 1]
+        record["experiments"][name] = _experiment(index, chosen, seeds, published=index != 1)
+        _write_experiment(place, name, labels=index == 0, rows=rows)
+        _write_run(place, name, "base", 0, index, rows, steps, overfits=False)
+        for method in chosen:
+            for seed in range(1, seeds + 1):
+                _write_run(place, name, method, seed, index, rows, steps, overfits=index == experiments - 1)
+                run = f"{name}/{method}/seed-{seed}"
+                line = {"run": run, "experiment": name, "method": method, "seed": seed, "identity": identity_of(run)}
+                record["runs"].append(line)
+    write_json(place / "study.json", record)
+    for kind, name in (("models", "tiny"), ("datasets", "toys"), ("datasets", "lines")):
+        write_json(folder / kind / name / "provenance.json", _provenance(kind, name))
+    return place
+
+
+def _model() -> dict[str, Any]:
+    source = {"type": "wheel", "package": "fake-wheel", "version": "0.0.0"}
+    return {
+        "task": "causal-lm",
+        "source": source,
+        "encoder_decoder": False,
+        "licence": "Apache-2.0",
+        "note": "Not a model.",
+    }
+
+
+def _dataset(labels: bool) -> dict[str, Any]:
+    return {
+        "source": {"type": "generated", "generator": "toys", "seed": 1},
+        "prompt": "{{ question }}",
+        "completion": "{{ answer }}",
+        "text": None,
+        "label": "label" if labels else None,
+        "labels": LABELS if labels else None,
+        "synthetic": labels,
+        "note": "Made up for tests.",
+        "licence": "CC0-1.0",
+    }
+
+
+def _method(name: str) -> dict[str, Any]:
+    quantization = {"int8-lora": "int8", "qlora": "nf4"}.get(name)
+    adapter = None if name == "full" else {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+    return {"quantization": quantization, "adapter": adapter}
+
+
+def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> dict[str, Any]:
+    losses = [
+        {"epoch": 1, "training_loss": None, "validation_loss": 0.111},
+        {"epoch": 2, "training_loss": 0.222, "validation_loss": 0.333},
+    ]
+    return {
+        "title": f"Experiment {index}",
+        "description": "An experiment that never ran.",
+        "dataset": "toys" if index == 0 else "lines",
+        "model": "tiny",
+        "methods": methods,
+        "seeds": list(range(1, seeds + 1)),
+        "training": {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "num_train_epochs": 2, "max_length": 64},
+        "prompts": ["So many books, "],
+        "published": {
+            "source": "Figure 0",
+            "model": "a larger one",
+            "comparable": False,
+            "why": "Another model.",
+            "losses": losses,
+            "samples": [{"prompt": "So many books, ", "completion": "and no table."}],
+        }
+        if published
+        else None,
+    }
+
+
+def _provenance(kind: str, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": kind[:-1],
+        "source": {"type": "generated"},
+        "revision": "0.0.0",
+        "sha256": "0" * 64,
+        "files": [{"name": "raw.parquet", "sha256": "1" * 64, "bytes": 10}],
+        "licence": "CC0-1.0",
+        "synthetic": name == "toys",
+        "rows": 100,
+        "bytes": 1000,
+        "retrieved": "2000-01-01T00:00:00Z",
+    }
+
+
+def _write_experiment(place: Path, name: str, labels: bool, rows: int) -> None:
+    splits = {"train": 4 * rows, "validation": rows, "test": rows}
+    profile = {
+        "raw_rows": 7 * rows,
+        "rows": 6 * rows,
+        "rejected": {"empty": 2},
+        "exact_duplicates": 3,
+        "near_duplicates": 1,
+        "near_duplicate_threshold": 0.9,
+        "splits": splits,
+        "labels": {split: dict.fromkeys(LABELS, count // 3) for split, count in splits.items()} if labels else {},
+        "characters": {"min": 3, "median": 40, "max": 400},
+        "crossing_copies": 0,
+        "heldout_nearest_similarity": {"median": 0.31, "p95": 0.55, "max": 0.71},
+        "synthetic": labels,
+        "examples": [{"row": "r1", "prompt": HOSTILE[:200], "completion": "An answer.", "label": LABELS[0]}],
+    }
+    write_json(place / "datasets" / ("toys" if labels else "lines") / "profile.json", profile)
+    counts = [5, 20, 40, 30, 10, 0, 5, 10]
+    lengths = {
+        split: {
+            "rows": count,
+            "tokens": 30 * count,
+            "supervised_tokens": 10 * count,
+            "min": 4,
+            "median": 28,
+            "p95": 60,
+            "max": 64,
+            "truncated": count // 9,
+            "histogram": {"edges": [8 * edge for edge in range(9)], "counts": counts},
+        }
+        for split, count in splits.items()
+    }
+    write_json(place / "tokens" / name / "lengths.json", {"max_length": 64} | lengths)
+
+
+def _write_run(
+    place: Path, experiment: str, method: str, seed: int, index: int, rows: int, steps: int, overfits: bool
+) -> None:
+    run = f"{experiment}/{method}/seed-{seed}"
+    folder = place / "runs" / run
+    generator = numpy.random.default_rng([seed, index, len(method)])
+    loss = 3.0 if method == "base" else 2.0 + 0.1 * index + 0.02 * len(method)
+    spec = {"run": run, "experiment": experiment, "method": method, "seed": seed, "identity": identity_of(run)}
+    details = {
+        "task": "causal-lm",
+        "model": {"name": "tiny"},
+        "dataset": {"name": "toys"},
+        "training": {
+            "learning_rate": 1e-3,
+            "per_device_train_batch_size": 8,
+            "num_train_epochs": 2,
+            "max_grad_norm": 1.0,
+        },
+        "adapter": None if method in ("base", "full") else {"r": 4, "lora_alpha": 8},
+        "quantization": None,
+        "generation": {"max_new_tokens": 20},
+        "prompts": ["So many books, "],
+    }
+    write_json(folder / "run.json", spec | details)
+    write_json(folder / "evaluation.json", _evaluation(run, loss, rows, labels=index == 0, base=method == "base"))
+    frame = {
+        "row": [f"r{row}" for row in range(rows)],
+        "input": ["So many books, "] * rows,
+        "reference": ["so little time."] * rows,
+        "prediction": ["no time at all."] * rows,
+        "loss": loss + generator.normal(0, 0.3, rows),
+        "tokens": generator.integers(5, 20, rows),
+        "correct": generator.random(rows) < (0.4 if method == "base" else 0.9) if index == 0 else [None] * rows,
+    }
+    write_parquet(folder / "predictions.parquet", pandas.DataFrame(frame))
+    write_json(folder / "samples.json", _samples(method, labels=index == 0))
+    if method != "base":
+        _write_training(folder, run, method, seed, steps, loss, overfits, generator)
+
+
+def _evaluation(run: str, loss: float, rows: int, labels: bool, base: bool) -> dict[str, Any]:
+    good = 0.4 if base else 0.9
+    metrics = {"repetition": 0.1, "stop_rate": good} | (
+        {"accuracy": good, "macro_f1": good} if labels else {"rouge_l": good}
+    )
+    record = {
+        "run": run,
+        "split": "test",
+        "rows": rows,
+        "tokens": 10 * rows,
+        "loss": loss,
+        "perplexity": math.exp(loss),
+        "bits_per_byte": loss / 3,
+        "metrics": metrics,
+        "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()}
+        | {"loss": [loss - 0.1, loss + 0.1]},
+    }
+    if not labels:
+        return record
+    scores = {"precision": good, "recall": good, "f1": good, "support": rows // 3}
+    confusion = [[8, 1, 0, 1], [2, 7, 1, 0], [0, 1, 9, 0]] if not base else [[3, 3, 3, 1]] * 3
+    return record | {"labels": LABELS, "per_label": dict.fromkeys(LABELS, scores), "confusion": confusion}
+
+
+def _samples(method: str, labels: bool) -> list[dict[str, Any]]:
+    answers = (
+        ["again and again and again and again and again", HOSTILE] if method == "base" else ["so little time.", HOSTILE]
+    )
+    sources = [("config", None, None), ("heldout", "so little time.", LABELS[0] if labels else None)]
+    return [
+        {
+            "prompt": f"So many books {number}, ",
+            "completion": answer,
+            "reference": reference,
+            "tokens": 12,
+            "stopped": method != "base",
+            "source": source,
+            "label": label,
+        }
+        for number, (answer, (source, reference, label)) in enumerate(zip(answers, sources, strict=True))
+    ]
+
+
+def _write_training(
+    folder: Path,
+    run: str,
+    method: str,
+    seed: int,
+    steps: int,
+    loss: float,
+    overfits: bool,
+    generator: numpy.random.Generator,
+) -> None:
+    lines = [{"step": 0, "epoch": 0.0, "split": "validation", "loss": 3.0}]
+    for step in range(1, steps + 1):
+        progress = step / steps
+        training_loss = 3.0 - progress * (3.0 - loss + (0.8 if overfits else 0.0)) + generator.normal(0, 0.08)
+        norm = 1 + abs(generator.normal())
+        line = {
+            "step": step,
+            "epoch": 2 * progress,
+            "split": "train",
+            "loss": training_loss,
+            "learning_rate": 1e-3 * (1 - progress),
+        }
+        lines.append(line | {"grad_norm": norm, "tokens": 100 * step, "wall_s": step / 4})
+        if step % max(1, steps // 8) == 0:
+            valley = loss + 1.5 * (progress - 0.4) ** 2 if overfits else loss + (1 - progress) ** 2
+            lines.append(
+                {"step": step, "epoch": 2 * progress, "split": "validation", "loss": valley, "tokens": 100 * step}
+            )
+    columns = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "tokens", "wall_s"]
+    write_csv(folder / "history.csv", pandas.DataFrame(lines, columns=columns))
+    trainable, weights, optimizer, peak, wall = METHODS[method]
+    record = {
+        "run": run,
+        "identity": identity_of(run),
+        "device": "fake device",
+        "versions": {"python": "3.11.0", "torch": "0.0.0"},
+        "seed": seed,
+        "quantized_layers": 0 if method in ("full", "lora") else 210,
+        "parameters": 134_515_008,
+        "trainable_parameters": int(trainable),
+        "weight_bytes": int(weights),
+        "optimizer_bytes": int(optimizer),
+        "steps": steps,
+        "epochs": 2.0,
+        "tokens": 100 * steps,
+        "wall_s": wall,
+        "tokens_per_s": 100 * steps / wall,
+        "peak_memory_bytes": int(peak),
+        "best_step": steps // 2 if overfits else steps,
+        "best_validation_loss": loss,
+    }
+    write_json(folder / "training.json", record)

@@ -1,0 +1,92 @@
+# What all rules share: the validated study, where its files lie, and which code a stage depends on.
+import os
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir)))  # the library stands beside the rules
+
+from tunebook.errors import TunebookError
+from tunebook.figure_names import figure_names
+from tunebook.records import canonical_json, identity_of
+from tunebook.source_code import code_of
+from tunebook.study import evaluation_spec, fetching_specs, runs_of, sampling_spec
+from tunebook.validation import validate
+
+shell.prefix(f"export PYTHONPATH={workflow.basedir}; ")
+
+try:
+    STUDY = validate(config, files=workflow.configfiles)
+except TunebookError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{STUDY.study}"
+RUNS = {run.name: run for run in runs_of(STUDY)}
+SPECS = fetching_specs(STUDY)
+LABELLED = [
+    name for name, e in STUDY.experiments.items() if STUDY.datasets[e.dataset].labels
+]
+UNLABELLED = [name for name in STUDY.experiments if name not in LABELLED]
+
+
+def one_of(names):
+    """A wildcard's pattern: these names and no others."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def code(stage):
+    """A stage's own code, as input files: an edit runs the stage again, a touch does not."""
+    return [os.path.relpath(file) for file in code_of(stage)]
+
+
+def identity(stage, name):
+    """Hash of what a stage is told of a model, a data set or an experiment."""
+    return identity_of(SPECS[stage][name])
+
+
+def run_of(wildcards):
+    """The run that the wildcards of a path name."""
+    return RUNS[f"{wildcards.experiment}/{wildcards.method}/seed-{wildcards.seed}"]
+
+
+def model_of(wildcards):
+    """Folder of the experiment's pretrained model."""
+    return f"results/models/{STUDY.experiments[wildcards.experiment].model}"
+
+
+def dataset_of(wildcards):
+    """Folder of the experiment's prepared data set."""
+    return f"{RESULTS}/datasets/{STUDY.experiments[wildcards.experiment].dataset}"
+
+
+def adapter_of(wildcards):
+    """What training published for a run; nothing for the untouched model."""
+    run = run_of(wildcards)
+    return f"{RESULTS}/runs/{run.name}/adapter" if run.trained else []
+
+
+def records_of(experiments):
+    """All records that tables, figures and the report of these experiments read."""
+    files = []
+    for run in RUNS.values():
+        if run.experiment in experiments:
+            names = ["evaluation.json", "predictions.parquet", "samples.json"]
+            names += ["training.json", "history.csv"] if run.trained else []
+            files += [f"{RESULTS}/runs/{run.name}/{name}" for name in names]
+    for name in experiments:
+        experiment = STUDY.experiments[name]
+        files += [
+            f"{RESULTS}/tokens/{name}/lengths.json",
+            f"{RESULTS}/datasets/{experiment.dataset}/profile.json",
+            f"results/datasets/{experiment.dataset}/provenance.json",
+            f"results/models/{experiment.model}/provenance.json",
+        ]
+    return list(dict.fromkeys(files))
+
+
+wildcard_constraints:
+    model=one_of(STUDY.models),
+    dataset=one_of(STUDY.datasets),
+    experiment=one_of(STUDY.experiments),
+    method=one_of(["base", *STUDY.methods]),
+    seed=r"\d+",

@@ -1,0 +1,46 @@
+rule evaluate:
+    input:
+        run=ancient(f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/run.json"),
+        adapter=adapter_of,
+        tokens=f"{RESULTS}/tokens/{{experiment}}",
+        rows=lambda wildcards: f"{dataset_of(wildcards)}/test.parquet",
+        provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
+        code=code("evaluate"),
+    output:
+        record=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/evaluation.json",
+        predictions=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/predictions.parquet",
+    log:
+        f"{RESULTS}/logs/evaluate/{{experiment}}.{{method}}.seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
+    conda:
+        "../../envs/tunebook.yaml"
+    resources:
+        gpu=1,
+    params:
+        identity=lambda wildcards: identity_of(evaluation_spec(run_of(wildcards))),
+        adapter=lambda wildcards, input: (
+            f"--adapter {input.adapter}" if input.adapter else ""
+        ),
+        model=model_of,
+        dataset=dataset_of,
+        folder=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}",
+    shell:
+        "python -m tunebook evaluate --run {input.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
+        " --dataset {params.dataset} --output {params.folder} 2> {log}"
+
+
+use rule evaluate as sample with:
+    input:
+        run=ancient(f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/run.json"),
+        adapter=adapter_of,
+        tokens=f"{RESULTS}/tokens/{{experiment}}",
+        rows=lambda wildcards: f"{dataset_of(wildcards)}/test.parquet",
+        provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
+        code=code("sample"),
+    output:
+        samples=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/samples.json",
+    log:
+        f"{RESULTS}/logs/sample/{{experiment}}.{{method}}.seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/sample/{{experiment}}.{{method}}.seed-{{seed}}.tsv"

@@ -1,0 +1,98 @@
+rule tables:
+    input:
+        records_of(STUDY.experiments),
+        study=f"{RESULTS}/study.json",
+        code=code("tables"),
+    output:
+        report(
+            [
+                f"{RESULTS}/tables/{name}.csv"
+                for name in ("losses", "runs", "metrics", "methods")
+            ],
+            caption="../../report/captions/tables.rst",
+            category="Tables",
+            labels={"study": STUDY.study},
+        ),
+        f"{RESULTS}/tables/tables.md",
+    log:
+        f"{RESULTS}/logs/tables.log",
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        folder=f"{RESULTS}/tables",
+        study=RESULTS,
+    shell:
+        "python -m tunebook tables --study {params.study} --output {params.folder} > {log} 2>&1"
+
+
+rule figures:
+    input:
+        lambda wildcards: records_of([wildcards.experiment]),
+        study=ancient(f"{RESULTS}/study.json"),
+        code=code("figures"),
+    output:
+        report(
+            [
+                f"{RESULTS}/figures/{{experiment}}/{name}"
+                for name in figure_names(has_labels=False)
+            ],
+            caption="../../report/captions/figures.rst",
+            category="{experiment}",
+        ),
+    log:
+        f"{RESULTS}/logs/figures/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=one_of(UNLABELLED),
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        folder=f"{RESULTS}/figures/{{experiment}}",
+        study=RESULTS,
+    shell:
+        "python -m tunebook figures --study {params.study} --experiment {wildcards.experiment} --output {params.folder}"
+        " > {log} 2>&1"
+
+
+use rule figures as figures_with_labels with:
+    output:
+        report(
+            [
+                f"{RESULTS}/figures/{{experiment}}/{name}"
+                for name in figure_names(has_labels=True)
+            ],
+            caption="../../report/captions/figures.rst",
+            category="{experiment}",
+        ),
+    wildcard_constraints:
+        experiment=one_of(LABELLED),
+
+
+rule report:
+    input:
+        records_of(STUDY.experiments),
+        [
+            f"{RESULTS}/figures/{name}/{figure}"
+            for name in STUDY.experiments
+            for figure in figure_names(has_labels=name in LABELLED)
+        ],
+        study=f"{RESULTS}/study.json",
+        templates=[
+            str(file) for file in sorted(Path("report").rglob("*")) if file.is_file()
+        ],
+        code=code("report"),
+    output:
+        report(
+            f"{RESULTS}/report.html",
+            caption="../../report/captions/report.rst",
+            category="Report",
+            labels={"study": STUDY.study},
+        ),
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        templates="report",
+        study=RESULTS,
+    shell:
+        "python -m tunebook report --study {params.study} --templates {params.templates} --output {output} > {log} 2>&1"

@@ -1,0 +1,30 @@
+# Checkpoints lie in a folder that no rule declares: Snakemake deletes the outputs of a failed job, and a stopped run must
+# go on where it was. The command keys them by all that determines the weights.
+rule train:
+    input:
+        run=ancient(f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/run.json"),
+        tokens=f"{RESULTS}/tokens/{{experiment}}",
+        provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
+        code=code("train"),
+    output:
+        adapter=directory(
+            f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/adapter"
+        ),
+        history=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/history.csv",
+        record=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/training.json",
+    log:
+        f"{RESULTS}/logs/train/{{experiment}}.{{method}}.seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
+    conda:
+        "../../envs/tunebook.yaml"
+    resources:
+        gpu=1,
+    params:
+        identity=lambda wildcards: run_of(wildcards).spec["identity"],
+        model=model_of,
+        checkpoints=f"{RESULTS}/checkpoints",
+        folder=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}",
+    shell:
+        "python -m tunebook train --run {input.run} --model {params.model} --tokens {input.tokens}"
+        " --checkpoints {params.checkpoints} --output {params.folder} 2> {log}"

@@ -1,0 +1,51 @@
+"""The command line: `python -m tunebook STAGE ...`. Each stage module has `arguments` and `main`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from tunebook.errors import TunebookError
+
+STAGES = {
+    "check": "validate a config file",
+    "resolve": "write a study's resolved config and every run's spec",
+    "fetch-model": "fetch a pretrained model and keep it as safetensors with its tokenizer",
+    "fetch-dataset": "fetch a data set and keep its rows as Parquet",
+    "prepare": "clean, deduplicate and split a data set",
+    "tokenize": "turn an experiment's rows into token ids and labels",
+    "train": "train one run, or resume it",
+    "evaluate": "score one run on held-out rows",
+    "sample": "let one run answer the experiment's prompts",
+    "tables": "collect a study's records in CSV tables",
+    "figures": "draw an experiment's figures",
+    "report": "bind everything into one HTML file",
+    "schema": "print the config's JSON schema",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage. Returns the exit status: 0 done, 2 an error of the user's, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="python -m tunebook", description=__doc__)
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for name, purpose in STAGES.items():
+        stage_parser = stages.add_parser(name, help=purpose, description=purpose)
+        if argv[:1] == [name]:  # only the stage that is asked for is imported: the others may import torch
+            stage = importlib.import_module(f"tunebook.{name.replace('-', '_')}")
+            stage.arguments(stage_parser)
+    args = parser.parse_args(argv)
+    try:
+        stage.main(args)
+    except TunebookError as error:
+        print(f"tunebook {args.stage}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"tunebook {args.stage}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Stage `check`: validate a config file and say what it would run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from tunebook.config import Study
+from tunebook.errors import TunebookError
+from tunebook.study import runs_of
+from tunebook.validation import validate
+
+
+def read_study(file: Path) -> Study:
+    """Read and validate one config file. Raises ConfigError with all its problems."""
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TunebookError(f"{file}: no such file; give a config such as config/config.yaml") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TunebookError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    return validate(raw, files=[file])
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="the config file")
+
+
+def main(args: argparse.Namespace) -> None:
+    study = read_study(args.config)
+    for run in runs_of(study):
+        print(f"{run.spec['identity']}  {run.name}")

@@ -1,0 +1,240 @@
+"""The config file: its vocabulary, types, ranges and defaults. Each default of the project stands here and nowhere else.
+
+`workflow/schemas/config.schema.json` is generated from these classes; `config/README.md` explains each key.
+Training arguments keep the names of transformers' TrainingArguments, adapters those of peft's LoraConfig.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+RESERVED_METHOD = "base"  # the run that trains nothing
+Task = Literal["causal-lm", "seq2seq-lm", "sequence-classification"]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Wheel(Section):
+    """A package on the Python index: downloaded at an exact version, unpacked, never imported."""
+
+    type: Literal["wheel"]
+    package: Text = Field(description="name of the package on the index")
+    version: Text = Field(description="exact version")
+    sha256: Sha256 = Field(description="SHA-256 of the wheel file")
+    file: Text = Field(description="what to take out of the wheel: a file, a folder/ or, for data, a pattern with *")
+
+
+class LocalPath(Section):
+    """Files on this machine."""
+
+    type: Literal["path"]
+    path: Text = Field(description="a file, a folder (models) or, for data, a pattern with *")
+    sha256: Sha256 | None = Field(None, description="SHA-256 of the file, checked when given")
+
+
+class Generated(Section):
+    """Synthetic data written by the project's own seeded generators."""
+
+    type: Literal["generated"]
+    generator: Literal["financial-statements", "clinical-vignettes"]
+    rows: int = Field(ge=10, le=100_000, description="number of rows")
+    seed: int = Field(0, ge=0, description="the generator's seed")
+
+
+class Model(Section):
+    """A pretrained model: where it comes from and which task head it gets."""
+
+    task: Task = Field(description="task head")
+    source: Annotated[Wheel | LocalPath, Field(discriminator="type")]
+    encoder_decoder: bool = Field(
+        False,
+        description="assemble a seq2seq model from two copies of an encoder; the decoder's cross-attention is new and untrained",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of unquantized weights")
+    chat_template: bool = Field(
+        True,
+        description="put prompts into the tokenizer's chat template, if it has one (rows with text have no prompt)",
+    )
+    system_prompt: str | None = Field(None, description="the chat template's system turn; null: the template's own")
+    skip_modules: tuple[Text, ...] = Field(
+        (), description="modules that quantization leaves alone (bitsandbytes' llm_int8_skip_modules)"
+    )
+    licence: Text = Field(description="licence of the weights")
+    note: str = Field("", description="what a reader of the report must know about this model")
+
+
+class Format(Section):
+    """How the rows stand in the source's files. Generated data needs none."""
+
+    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "delimited", "yaml", "python"]
+    encoding: Text = Field("utf-8", description="encoding of text files, such as utf-8 or latin-1")
+    delimiter: Text | None = Field(None, description="delimited: what stands between two fields, such as @")
+    names: tuple[Text, ...] = Field((), description="delimited, yaml, python: names of the fields, in order")
+    key: Text | None = Field(None, description="json, yaml: key of the list of records; python: name of the variable")
+
+
+class Split(Section):
+    """Held-out rows: a share of the rows if below 1, else a number of rows."""
+
+    validation: float = Field(0.1, gt=0, description="share or number of rows that training is validated on")
+    test: float = Field(0.1, gt=0, description="share or number of rows of the final evaluation")
+    seed: int = Field(0, ge=0, description="seed of the shuffle")
+
+
+class Dataset(Section):
+    """A data set: source, columns, prompt template, cleaning and split."""
+
+    source: Annotated[Wheel | LocalPath | Generated, Field(discriminator="type")]
+    format: Format | None = Field(None, description="how the rows stand in the files")
+    columns: dict[Name, Text] = Field(
+        {}, description="new name -> the source's column, where a template wants another name"
+    )
+    prompt: Text | None = Field(None, description="Jinja template of the prompt")
+    completion: Text | None = Field(None, description="Jinja template of what the model shall answer")
+    text: Text | None = Field(None, description="Jinja template of a text without a prompt: all of it is learnt")
+    messages: Text | None = Field(
+        None, description="column with a list of turns, the user's and the assistant's in alternation"
+    )
+    label: Text | None = Field(None, description="column with the row's label")
+    labels: tuple[Text, ...] = Field((), description="the labels there are")
+    tolerance: float = Field(0.0, ge=0, lt=1, description="share of refused rows above which preparing stops")
+    near_duplicate_threshold: float = Field(
+        0.8, gt=0, le=1, description="character 5-gram Jaccard similarity from which two rows count as copies"
+    )
+    split: Split = Split()
+    licence: Text = Field(description="licence of the data")
+    note: str = Field("", description="what a reader of the report must know about this data set")
+
+
+class Lora(Section):
+    """Adapter arguments, named as peft's LoraConfig."""
+
+    r: int = Field(16, ge=1, le=1024, description="rank")
+    lora_alpha: float = Field(32, gt=0, description="scale: the update counts lora_alpha / r times")
+    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | tuple[Text, ...] = Field(
+        "all-linear", description="modules that get an adapter"
+    )
+    bias: Literal["none", "all", "lora_only"] = "none"
+    modules_to_save: tuple[Text, ...] = Field((), description="modules that are trained whole, beside the adapter")
+
+
+class Training(Section):
+    """Training arguments, named as transformers' TrainingArguments; the last five are this project's own."""
+
+    learning_rate: float = Field(2e-4, gt=0, le=1)
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial"] = "linear"
+    warmup_steps: float = Field(0, ge=0, description="steps of warmup, or their share if below 1")
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    optim: Literal["adamw_torch", "adafactor", "sgd", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
+    num_train_epochs: float = Field(3, gt=0, le=1000)
+    max_steps: int = Field(-1, ge=-1, description="optimizer steps; -1: as many as the epochs have")
+    per_device_train_batch_size: int = Field(8, ge=1, le=4096)
+    gradient_accumulation_steps: int = Field(1, ge=1, le=4096)
+    per_device_eval_batch_size: int = Field(16, ge=1, le=4096)
+    bf16: bool = Field(False, description="mixed precision with bfloat16")
+    fp16: bool = Field(False, description="mixed precision with float16")
+    activation_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="dropout of the model itself; null: as the model has it"
+    )
+    max_length: int = Field(512, ge=8, le=131_072, description="tokens; longer inputs are cut, and counted")
+    max_target_length: int = Field(128, ge=1, le=131_072, description="seq2seq: tokens of the target")
+    evals_per_epoch: int = Field(
+        4, ge=1, le=100, description="validations within an epoch, the one at its end included"
+    )
+    max_validation_rows: int | None = Field(None, ge=1, description="validate on the first so many rows; null: all")
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="validations without a better loss before a stop"
+    )
+
+
+class Generation(Section):
+    """How answers are made. Decoding is greedy."""
+
+    max_new_tokens: int = Field(48, ge=1, le=4096)
+    batch_size: int = Field(16, ge=1, le=1024, description="prompts answered together")
+    heldout_samples: int = Field(
+        3, ge=0, le=100, description="held-out rows to show, of each label if there are labels"
+    )
+
+
+class Method(Section):
+    """How weights change: quantization + adapter."""
+
+    quantization: Literal["int8", "nf4"] | None = Field(
+        None, description="bitsandbytes' 8-bit or 4-bit NormalFloat weights"
+    )
+    adapter: Literal["lora"] | None = Field(None, description="null trains every weight")
+
+
+class PublishedLoss(Section):
+    """A line of a published loss table; null where nothing was published."""
+
+    epoch: float = Field(ge=0)
+    training_loss: float | None = Field(None, ge=0)
+    validation_loss: float | None = Field(None, ge=0)
+
+
+class Published(Section):
+    """Figures that somebody published for a like experiment, to stand beside ours."""
+
+    source: Text = Field(description="where the figures are from")
+    model: Text
+    comparable: bool = Field(description="may the two be compared?")
+    why: Text = Field(description="why they may, or may not, be compared")
+    losses: tuple[PublishedLoss, ...]
+
+
+class Overrides(Section):
+    """What one method does otherwise than its experiment."""
+
+    training: dict[str, Any] = Field({}, description="training arguments that this method changes")
+    adapter: dict[str, Any] = Field({}, description="adapter arguments that this method changes")
+
+
+class Experiment(Section):
+    """Data set x model x training arguments x prompts, with the methods to compare."""
+
+    title: Text
+    description: str = ""
+    dataset: Name
+    model: Name
+    methods: tuple[Name, ...] = Field(min_length=1, description="methods to compare; base is always there")
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1, description="one run a seed")
+    training: Training = Training()
+    adapter: Lora = Lora()
+    overrides: dict[Name, Overrides] = Field({}, description="method -> what it does otherwise")
+    generation: Generation = Generation()
+    prompts: tuple[Text, ...] = Field((), description="prompts that every run answers")
+    published: Published | None = None
+
+
+class Study(Section):
+    """One config file -> one report."""
+
+    study: Name = Field(description="the study's name: its folder below results/")
+    title: Text
+    description: str = ""
+    models: dict[Name, Model] = Field(min_length=1)
+    datasets: dict[Name, Dataset] = Field(min_length=1)
+    methods: dict[Name, Method] = Field(
+        {
+            "full": Method(),
+            "lora": Method(adapter="lora"),
+            "int8-lora": Method(quantization="int8", adapter="lora"),
+            "qlora": Method(quantization="nf4", adapter="lora"),
+        },
+        description="method -> quantization and adapter; `base`, which trains nothing, is always there",
+    )
+    experiments: dict[Name, Experiment] = Field(min_length=1)

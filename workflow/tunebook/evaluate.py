@@ -1,0 +1,158 @@
+"""Stage `evaluate`: one run, the untouched model among them, on the held-out test rows -> evaluation.json, predictions.parquet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas
+import torch
+
+from tunebook import metrics
+from tunebook.batching import collator_for
+from tunebook.encoding import NO_LOSS
+from tunebook.generation import answer
+from tunebook.models import load_finetuned, quiet_libraries
+from tunebook.records import read_json, write_json, write_parquet
+from tunebook.scoring import score
+from tunebook.tokenize import read_split
+from tunebook.tokenizers import load_tokenizer
+
+SPLIT = "test"
+
+
+def evaluate(
+    run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, tokens: list[dict[str, Any]], rows: pandas.DataFrame
+) -> tuple[dict[str, Any], pandas.DataFrame]:
+    """Score a loaded model. `tokens` and `rows`: the test split encoded and as text.
+
+    Returns the content of evaluation.json and of predictions.parquet.
+    """
+    batch_size = run["generation"]["batch_size"]
+    texts = rows.set_index("row").loc[[line["row"] for line in tokens]].reset_index().to_dict("records")
+    scored = score(model, tokens, collator_for(run["task"], tokenizer, model), batch_size)
+    losses, counts = [loss for loss, _ in scored], [count for _, count in scored]
+    mean = metrics.loss(losses, counts)
+    record = {
+        "run": run["run"],
+        "identity": run["identity"],
+        "split": SPLIT,
+        "rows": len(tokens),
+        "tokens": sum(counts),
+        "loss": mean,
+        "perplexity": metrics.perplexity(mean),
+        "bits_per_byte": metrics.bits_per_byte(losses, [_supervised_text(text) for text in texts]),
+        "metrics": {},
+        "intervals": {"loss": metrics.loss_interval(losses, counts)},
+    }
+    predictions = pandas.DataFrame(
+        {
+            "row": [text["row"] for text in texts],
+            "input": [_input(text) for text in texts],
+            "reference": [_supervised_text(text) for text in texts],
+            "prediction": None,
+            "loss": [loss / count for loss, count in scored],
+            "tokens": counts,
+            "correct": None,
+        }
+    )
+    names = list(run["dataset"]["labels"])
+    if names:
+        answers = _label_answers(run, model, tokenizer, tokens)
+        labels = [text["label"] for text in texts]
+        given = [metrics.label_of(text, names) for text in answers]
+        record |= label_metrics(labels, given, names, record["intervals"])
+        predictions = predictions.assign(
+            prediction=answers, reference=labels, correct=[a == b for a, b in zip(given, labels, strict=True)]
+        )
+    return record, predictions
+
+
+def _label_answers(
+    run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, tokens: list[dict[str, Any]]
+) -> list[str]:
+    """What the model answers to each row: generated, or the likeliest class of a classification head."""
+    options = {"max_new_tokens": run["generation"]["max_new_tokens"], "batch_size": run["generation"]["batch_size"]}
+    if run["task"] == "sequence-classification":
+        collate, names = collator_for(run["task"], tokenizer, model), run["dataset"]["labels"]
+        device = next(model.parameters()).device
+        answers = []
+        for start in range(0, len(tokens), options["batch_size"]):
+            batch = collate(tokens[start : start + options["batch_size"]])
+            with torch.no_grad():
+                logits = model(**{key: batch[key].to(device) for key in ("input_ids", "attention_mask")}).logits
+            answers += [names[index] for index in logits.argmax(dim=-1).tolist()]
+        return answers
+    return [given.text for given in answer(model, [prompt_of(run, line) for line in tokens], tokenizer, **options)]
+
+
+def prompt_of(run: dict[str, Any], line: dict[str, Any]) -> list[int]:
+    """The ids that a model is given before it answers: for causal-lm, what stands before the first supervised token."""
+    if run["task"] != "causal-lm":
+        return line["input_ids"]
+    first = next(place for place, label in enumerate(line["labels"]) if label != NO_LOSS)
+    return line["input_ids"][:first]
+
+
+def label_metrics(labels: list[str], given: list[str], names: list[str], intervals: dict[str, Any]) -> dict[str, Any]:
+    """The part of evaluation.json that a data set with labels adds."""
+    right = sum(a == b for a, b in zip(labels, given, strict=True))
+    invalid = given.count(metrics.NO_LABEL)
+    return {
+        "metrics": {
+            "accuracy": metrics.accuracy(labels, given),
+            "macro_f1": metrics.macro_f1(labels, given, names),
+            "invalid_answer_rate": metrics.invalid_answer_rate(given),
+        },
+        "intervals": {
+            **intervals,
+            "accuracy": metrics.share_interval(right, len(labels)),
+            "macro_f1": metrics.macro_f1_interval(labels, given, names),
+            "invalid_answer_rate": metrics.share_interval(invalid, len(labels)),
+        },
+        "labels": names,
+        "per_label": metrics.per_label(labels, given, names),
+        "confusion": metrics.confusion(labels, given, names),
+    }
+
+
+def _supervised_text(row: dict[str, Any]) -> str:
+    """The text that the loss is taken over."""
+    if row["messages"] is not None:
+        return "\n".join(list(row["messages"])[1::2])
+    return row["completion"] if row["completion"] is not None else row["text"]
+
+
+def _input(row: dict[str, Any]) -> str:
+    return row["messages"][0] if row["messages"] is not None else row["prompt"] if row["prompt"] is not None else ""
+
+
+def load(
+    args: argparse.Namespace,
+) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
+    """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them."""
+    quiet_libraries()
+    run = read_json(args.run)
+    model = load_finetuned(run, args.model, args.adapter)
+    tokens = list(datasets.load_from_disk(args.tokens / SPLIT))
+    return run, model, load_tokenizer(args.model), tokens, read_split(args.dataset, SPLIT)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="run.json")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the fetched model")
+    parser.add_argument("--adapter", type=Path, help="what training published; left out, the untouched model is meant")
+    parser.add_argument("--tokens", type=Path, required=True, help="folder of the experiment's tokens")
+    parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared data set")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+
+
+def main(args: argparse.Namespace) -> None:
+    run, *loaded = load(args)
+    record, predictions = evaluate(run, *loaded)
+    write_parquet(args.output / "predictions.parquet", predictions)
+    write_json(args.output / "evaluation.json", record)
+    shown = "".join(f", {name} {value:.3f}" for name, value in record["metrics"].items())
+    print(f"evaluate {run['run']}: loss {record['loss']:.4f} over {record['rows']} rows{shown}", flush=True)

@@ -1,0 +1,106 @@
+"""Metrics. The first sentence of each function's docstring is its definition; the report quotes it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+
+import numpy
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+NO_LABEL = "no label"
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+def loss(losses: list[float], tokens: list[int]) -> float:
+    """Negative log-likelihood of the held-out rows, in nats a supervised token: summed over all tokens, divided by their number."""
+    return float(sum(losses) / sum(tokens))
+
+
+def perplexity(loss: float) -> float:
+    """The exponential of the loss: how many equally likely tokens the model is in doubt between."""
+    return float(math.exp(min(loss, 700.0)))
+
+
+def bits_per_byte(losses: list[float], texts: list[str]) -> float:
+    """The summed loss in bits, divided by the UTF-8 bytes of the supervised text: comparable between tokenizers."""
+    return float(sum(losses) / math.log(2) / sum(len(text.encode()) for text in texts))
+
+
+def accuracy(labels: list[str], answers: list[str]) -> float:
+    """Share of held-out rows whose answer is the row's label; an answer that is no label is wrong."""
+    return float(sklearn_metrics.accuracy_score(labels, answers))
+
+
+def macro_f1(labels: list[str], answers: list[str], names: list[str]) -> float:
+    """Mean over the labels of F1, the harmonic mean of precision and recall: each label counts the same, however rare."""
+    return float(sklearn_metrics.f1_score(labels, answers, labels=names, average="macro", zero_division=0.0))
+
+
+def invalid_answer_rate(answers: list[str]) -> float:
+    """Share of answers that are none of the labels."""
+    return answers.count(NO_LABEL) / len(answers)
+
+
+def definitions() -> dict[str, str]:
+    """Metric -> the sentence that defines it."""
+    module = sys.modules[__name__]
+    named = ("loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_answer_rate")
+    return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
+
+
+def per_label(labels: list[str], answers: list[str], names: list[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and number of rows of each label."""
+    columns = sklearn_metrics.precision_recall_fscore_support(labels, answers, labels=names, zero_division=0.0)
+    keys = ("precision", "recall", "f1", "support")
+    return {
+        name: {
+            key: float(column[at]) if key != "support" else int(column[at])
+            for key, column in zip(keys, columns, strict=True)
+        }
+        for at, name in enumerate(names)
+    }
+
+
+def confusion(labels: list[str], answers: list[str], names: list[str]) -> list[list[int]]:
+    """Rows: true label; columns: the labels, then answers that are no label."""
+    matrix = sklearn_metrics.confusion_matrix(labels, answers, labels=[*names, NO_LABEL])
+    return matrix[: len(names)].tolist()
+
+
+def label_of(answer: str, names: list[str]) -> str:
+    """The label that an answer is, but for case and outer white space; else `no label`."""
+    cleaned = answer.strip().casefold()
+    return next((name for name in names if name.casefold() == cleaned), NO_LABEL)
+
+
+def loss_interval(losses: list[float], tokens: list[int]) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the loss over rows (Efron and Tibshirani 1993, chapter 13), seeded."""
+    generator = numpy.random.default_rng(0)
+    drawn = generator.integers(0, len(losses), size=(RESAMPLES, len(losses)))
+    means = numpy.asarray(losses)[drawn].sum(axis=1) / numpy.asarray(tokens)[drawn].sum(axis=1)
+    low, high = numpy.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def share_interval(hits: int, rows: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    interval = stats.binomtest(hits, rows).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def macro_f1_interval(labels: list[str], answers: list[str], names: list[str]) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of macro-F1 over rows, seeded."""
+    generator = numpy.random.default_rng(0)
+    counts = numpy.asarray(confusion(labels, answers, names), dtype=float)
+    cells = numpy.repeat(numpy.arange(counts.size), counts.astype(int).ravel())
+    values = []
+    for _ in range(RESAMPLES):
+        drawn = numpy.bincount(generator.choice(cells, len(cells)), minlength=counts.size).reshape(counts.shape)
+        hits, true, answered = numpy.diag(drawn), drawn.sum(axis=1), drawn.sum(axis=0)[: len(names)]
+        values.append(numpy.mean(2 * hits / numpy.maximum(true + answered, 1)))
+    low, high = numpy.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

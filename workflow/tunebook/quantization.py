@@ -1,0 +1,66 @@
+"""8-bit and 4-bit weights with bitsandbytes, and the proof that they are there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig
+
+from tunebook.errors import TunebookError
+
+COMPUTE_DTYPE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def quantization_config(quantization: str | None, dtype: str, skip_modules: list[str]) -> BitsAndBytesConfig | None:
+    """bitsandbytes' config for `int8` (LLM.int8(), Dettmers et al. 2022) or `nf4` (QLoRA, Dettmers et al. 2023)."""
+    if quantization is None:
+        return None
+    skip = {"llm_int8_skip_modules": skip_modules} if skip_modules else {}
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, **skip)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=COMPUTE_DTYPE[dtype],
+        **skip,
+    )
+
+
+def let_falcon_be_quantized() -> None:
+    """Make Falcon's linear layers plain ones. transformers 5.23 replaces `nn.Linear` and no subclass of it, and Falcon has
+    a subclass that differs in nothing that matters here; without this, int8 and nf4 silently leave Falcon as it is."""
+    from transformers.models.falcon import modeling_falcon
+
+    modeling_falcon.FalconLinear = torch.nn.Linear
+
+
+def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modules: list[str]) -> int:
+    """Number of quantized layers, after a check that it is what was asked for.
+
+    Left alone may be the output layer and `skip_modules`. Raises TunebookError if any other linear layer is unquantized.
+    """
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    wanted: Any = {"int8": Linear8bitLt, "nf4": Linear4bit, None: ()}[quantization]
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    quantized = [name for name, module in linear.items() if isinstance(module, Linear8bitLt | Linear4bit)]
+    if quantization is None:
+        if quantized:
+            raise TunebookError(f"found {len(quantized)} quantized layers where none was asked for")
+        return 0
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    left = [
+        name
+        for name, module in linear.items()
+        if not isinstance(module, wanted)
+        and module is not head
+        and not any(part in name.split(".") or name.startswith(part) for part in skip_modules)
+    ]
+    if left or not quantized:
+        raise TunebookError(
+            f"asked for {quantization}, found {len(quantized)} of {len(linear)} linear layers quantized; left in full "
+            f"precision: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}; name them under skip_modules if that is meant"
+        )
+    return len(quantized)

@@ -1,0 +1,287 @@
+"""Stage `report`: everything below a study's folder bound into one self-contained HTML file.
+
+The words and looks are in the templates (`report/`); this module gathers the numbers. It reads records only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from tunebook import report_tables, typeset
+from tunebook.answers import exchanges
+from tunebook.comparison import (
+    CHOICE_MARGIN,
+    CHOICE_RULE,
+    RESAMPLES,
+    Choice,
+    Difference,
+    choose,
+    correct_pair,
+    loss_difference,
+    mcnemar,
+    mean,
+    share_removed,
+)
+from tunebook.diagnosis import RULES, diagnose
+from tunebook.errors import TunebookError
+from tunebook.figure_names import figure_names
+from tunebook.figure_words import alternative
+from tunebook.inline_svg import inline
+from tunebook.records import write_text
+from tunebook.study_folder import Experiment, Run, Study, read_study
+from tunebook.tables import build_tables
+
+MEDICAL_WORDS = ("medic", "clinic", "medtext", "patient")
+EXAMPLE_CHARACTERS = 400
+
+
+def render(study: Study, templates: Path) -> str:
+    """The report as HTML text. Args: templates: the folder with report.html.j2 and style.css."""
+    loader = jinja2.FileSystemLoader(templates)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, lstrip_blocks=True
+    )
+    names = (
+        "number",
+        "fixed",
+        "signed",
+        "integer",
+        "percent",
+        "count",
+        "size",
+        "duration",
+        "plain",
+        "listed",
+        "visible",
+    )
+    environment.filters |= {name: getattr(typeset, name) for name in names}
+    environment.globals["file"] = lambda name: markupsafe.Markup((templates / name).read_text(encoding="utf-8"))
+    try:
+        return environment.get_template("report.html.j2").render(context(study))
+    except jinja2.TemplateNotFound as error:
+        raise TunebookError(f"{templates}: no template {error.name}; give the project's report/ folder") from None
+
+
+def context(study: Study) -> dict[str, Any]:
+    """Everything that the templates may name."""
+    parts = [experiment_part(study, experiment) for experiment in study.experiments]
+    findings = {run["run"].name: run["found"] for part in parts for run in part["runs"]}
+    outcomes = {run["run"].name: run["outcome"] for part in parts for run in part["runs"]}
+    return {
+        "study": study.record,
+        "experiments": parts,
+        "summary": summary(study, parts),
+        "runs_table": report_tables.runs_table(study, outcomes, findings),
+        "csv": {name: _data_uri(frame.to_csv(index=False)) for name, frame in build_tables(study).items()},
+        "definitions": definitions(study),
+        "rules": RULES,
+        "choice_rule": CHOICE_RULE.format(margin=typeset.number(CHOICE_MARGIN)),
+        "resamples": RESAMPLES,
+        "provenance": provenance(study),
+    }
+
+
+def experiment_part(study: Study, experiment: Experiment) -> dict[str, Any]:
+    """One experiment's section."""
+    choice = choose(experiment)
+    chosen = experiment.methods[choice.method][0] if choice else experiment.runs[0]
+    pairs, left_out = exchanges(experiment, chosen)
+    told = f"{experiment.name} {experiment.title} {experiment.spec['dataset']}".lower()
+    return {
+        "experiment": experiment,
+        "chosen": chosen,
+        "choice": choice,
+        "runs": [run_part(experiment, run) for run in experiment.runs],
+        "rivalry": rivalry(experiment, choice),
+        "synthetic": experiment.dataset["synthetic"] or experiment.profile["synthetic"],
+        "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
+        "wide": len(experiment.methods) > 1,
+        "medical": any(word in told for word in MEDICAL_WORDS),
+        "examples": [_example(row) for row in experiment.profile["examples"]],
+        "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
+        "exchanges": pairs,
+        "exchanges_left_out": left_out,
+        "tables": {
+            "losses": report_tables.losses_table(experiment),
+            "metrics": report_tables.metrics_table(experiment),
+            "methods": report_tables.methods_table(experiment),
+            "arguments": report_tables.arguments_table(experiment),
+            "labels": report_tables.labels_table(chosen) if experiment.has_labels else None,
+        },
+    }
+
+
+def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
+    """One run: its paired difference to the base model, its verdicts, its outcome in a word."""
+    verdicts = diagnose(run.history, experiment.lengths["train"], experiment.profile)
+    difference = loss_difference((run,), (experiment.base,))
+    pair = correct_pair(run, experiment.base) if experiment.has_labels else None
+    return {
+        "run": run,
+        "verdicts": verdicts,
+        "found": [verdict for verdict in verdicts if verdict.found],
+        "difference": difference,
+        "outcome": outcome(difference),
+        "mcnemar": mcnemar(*pair) if pair else None,
+        "accuracy": run.evaluation["metrics"].get("accuracy"),
+    }
+
+
+def outcome(difference: Difference) -> tuple[str, str]:
+    """(kind, words) for a run's loss minus its base's."""
+    if not difference.shown:
+        return "quiet", "no difference shown"
+    return ("good", "better than base") if difference.mean < 0 else ("bad", "worse than base")
+
+
+def rivalry(experiment: Experiment, choice: Choice | None) -> list[dict[str, Any]]:
+    """Each method against the one of lowest loss; empty where there is one method only."""
+    if choice is None:
+        return []
+    return [
+        {"method": method, "best": choice.best, "difference": difference, "shown": difference.shown}
+        for method, difference in choice.differences.items()
+    ]
+
+
+def figure_part(study: Study, experiment: Experiment, name: str) -> dict[str, Any]:
+    """One figure: its kind, the inlined SVG, the text for screen readers, its data."""
+    kind = name.removesuffix(".svg")
+    path = study.folder / "figures" / experiment.name / name
+    if not path.exists():
+        raise TunebookError(
+            f"{path}: no such figure; run: python -m tunebook figures --study {study.folder} "
+            f"--experiment {experiment.name} --output {path.parent}"
+        )
+    words = alternative(kind, experiment)
+    data = {
+        "loss": report_tables.curve_table,
+        "training": report_tables.curve_table,
+        "lengths": report_tables.lengths_table,
+        "confusion": lambda one: report_tables.confusion_table(one.runs[0]),
+    }
+    return {
+        "kind": kind,
+        "alternative": words,
+        "svg": markupsafe.Markup(inline(path.read_text(encoding="utf-8"), f"{experiment.name}-{kind}", words)),
+        "table": data[kind](experiment) if kind in data else None,
+    }
+
+
+def summary(study: Study, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The three questions: which system gained most, which overfits, which method to choose and at what price."""
+    gains = [
+        {"part": part, "run": run["run"], "share": share_removed(part["experiment"].base, run["run"])}
+        for part in parts
+        for run in part["runs"]
+        if run["outcome"][0] == "good"
+    ]
+    overfits = [
+        {"part": part, "runs": found}
+        for part in parts
+        if (found := [run for run in part["runs"] if any(v.rule == "overfitting" for v in run["found"])])
+    ]
+    return {
+        **_gained_most(gains),
+        "overfits": overfits,
+        "choices": [choice_part(part) for part in parts if part["choice"]],
+        "runs": len(study.runs),
+        "seconds": sum(run.training["wall_s"] for run in study.runs),
+        "devices": list(dict.fromkeys(run.training["device"] for run in study.runs)),
+        "synthetic": [part["experiment"].title for part in parts if part["synthetic"]],
+        "medical": [part["experiment"].title for part in parts if part["medical"]],
+    }
+
+
+def _gained_most(gains: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
+    """The largest gain; where its base could not answer at all, the largest among the others as `gained_else`."""
+    gained = max(gains, key=lambda gain: gain["share"], default=None)
+    if gained is None or not gained["part"]["assembled"]:
+        return {"gained": gained, "gained_else": None}
+    able = [gain for gain in gains if not gain["part"]["assembled"]]
+    return {"gained": gained, "gained_else": max(able, key=lambda gain: gain["share"], default=None)}
+
+
+def choice_part(part: dict[str, Any]) -> dict[str, Any]:
+    """The recommended method's price beside the best one's and the quickest one's."""
+    methods, choice = part["experiment"].methods, part["choice"]
+
+    def price(name: str) -> dict[str, Any]:
+        keys = ("peak_memory_bytes", "wall_s", "trainable_parameters")
+        means = {key: mean(run.training[key] for run in methods[name]) for key in keys}
+        return {"method": name, "loss": mean(run.loss for run in methods[name])} | means
+
+    prices = {name: price(name) for name in methods}
+    quickest = min(choice.rivals, key=lambda name: prices[name]["wall_s"])
+    return {
+        "title": part["experiment"].title,
+        "name": part["experiment"].name,
+        "chosen": prices[choice.method],
+        "best": prices[choice.best],
+        "quickest": prices[quickest],
+        "rivals": [name for name in choice.rivals if name != choice.method],
+        "base_loss": part["experiment"].base.loss,
+    }
+
+
+def definitions(study: Study) -> list[tuple[str, str]]:
+    """(metric, its definition) for the metrics that occur in the study and are defined by the code that measures them."""
+    try:
+        defined = importlib.import_module("tunebook.metrics").definitions()
+    except ModuleNotFoundError:
+        defined = {}
+    occurring = ("loss", "perplexity", "bits_per_byte")
+    runs = [run for experiment in study.experiments for run in (experiment.base, *experiment.runs)]
+    names = dict.fromkeys([*occurring, *(name for run in runs for name in run.evaluation["metrics"])])
+    return [(typeset.metric_title(name), defined[name]) for name in names if name in defined]
+
+
+def provenance(study: Study) -> dict[str, Any]:
+    """Where everything is from, and with what it was made."""
+    versions: dict[str, list[str]] = {}
+    for run in study.runs:
+        for package, version in run.training["versions"].items():
+            if version not in versions.setdefault(package, []):
+                versions[package].append(str(version))
+    config = {key: value for key, value in study.record.items() if key != "runs"}
+    return {
+        "models": report_tables.sources_table(study, "models"),
+        "datasets": report_tables.sources_table(study, "datasets"),
+        "runs": report_tables.identities_table(study),
+        "versions": versions,
+        "config": json.dumps(config, indent=2, ensure_ascii=False),
+    }
+
+
+def _example(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """A sample row's fields as (name, text), long ones cut."""
+    fields = {key: value for key, value in row.items() if value not in (None, "", []) and not key.startswith("_")}
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in fields.items()
+    }
+    return [
+        (key, typeset.visible(text[:EXAMPLE_CHARACTERS] + ("…" if len(text) > EXAMPLE_CHARACTERS else "")))
+        for key, text in texts.items()
+    ]
+
+
+def _data_uri(text: str) -> str:
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", type=Path, required=True, help="the study's folder, results/{study}")
+    parser.add_argument("--templates", type=Path, required=True, help="the folder of the report's templates")
+    parser.add_argument("--output", type=Path, required=True, help="the HTML file to write")
+
+
+def main(args: argparse.Namespace) -> None:
+    write_text(args.output, render(read_study(args.study), args.templates))

@@ -1,0 +1,71 @@
+"""Stage `sample`: what one run answers to the experiment's prompts and to held-out rows -> samples.json."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pandas
+import torch
+
+from tunebook import evaluate
+from tunebook.encoding import prompt_ids
+from tunebook.generation import answer
+from tunebook.records import write_json
+
+
+def sample(
+    run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, tokens: list[dict[str, Any]], rows: pandas.DataFrame
+) -> list[dict[str, Any]]:
+    """The content of samples.json. The same held-out rows for every run: the first of the test split, of each label."""
+    questions = [_from_config(run, tokenizer, prompt) for prompt in run["prompts"]]
+    encoded = {line["row"]: line for line in tokens}
+    questions += [_from_row(run, tokenizer, encoded[row["row"]], row) for row in shown_rows(run, rows, set(encoded))]
+    if not questions:
+        return []
+    options = {key: run["generation"][key] for key in ("max_new_tokens", "batch_size")}
+    answers = answer(model, [ids for ids, _ in questions], tokenizer, **options)
+    return [
+        {**question, "completion": given.text, "tokens": given.tokens, "stopped": given.stopped}
+        for (_, question), given in zip(questions, answers, strict=True)
+    ]
+
+
+def shown_rows(run: dict[str, Any], rows: pandas.DataFrame, known: set[str]) -> list[dict[str, Any]]:
+    """Held-out rows to show: the first of the split or, where there are labels, the first of each label."""
+    usable = rows[rows["row"].isin(known)]
+    count = run["generation"]["heldout_samples"]
+    if run["dataset"]["labels"]:
+        usable = pandas.concat([usable[usable["label"] == label].head(count) for label in run["dataset"]["labels"]])
+        return usable.to_dict("records")
+    return usable.head(count).to_dict("records")
+
+
+def _from_config(run: dict[str, Any], tokenizer: Any, prompt: str) -> tuple[list[int], dict[str, Any]]:
+    chat = run["dataset"]["text"] is None and run["task"] == "causal-lm"
+    ids = prompt_ids(prompt, tokenizer, run["model"], chat=chat)
+    return ids, {"prompt": prompt, "reference": None, "source": "config", "label": None}
+
+
+def _from_row(
+    run: dict[str, Any], tokenizer: Any, line: dict[str, Any], row: dict[str, Any]
+) -> tuple[list[int], dict[str, Any]]:
+    """A held-out row as a question. A text without a prompt is cut after its first half of words: how does it go on?"""
+    shared = {"source": "heldout", "label": row["label"]}
+    if row["text"] is not None and run["task"] == "causal-lm":
+        words = row["text"].split(" ")
+        begin, rest = " ".join(words[: (len(words) + 1) // 2]), " ".join(words[(len(words) + 1) // 2 :])
+        return prompt_ids(begin, tokenizer, run["model"], chat=False), {"prompt": begin, "reference": rest, **shared}
+    question = row["messages"][0] if row["messages"] is not None else row["prompt"]
+    reference = row["messages"][1] if row["messages"] is not None else row["completion"]
+    return evaluate.prompt_of(run, line), {"prompt": question, "reference": reference, **shared}
+
+
+arguments = evaluate.arguments
+
+
+def main(args: argparse.Namespace) -> None:
+    run, *loaded = evaluate.load(args)
+    samples = sample(run, *loaded) if run["task"] != "sequence-classification" else []
+    write_json(args.output / "samples.json", samples)
+    print(f"sample {run['run']}: {len(samples)} answers", flush=True)

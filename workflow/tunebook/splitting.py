@@ -1,0 +1,59 @@
+"""The split: train, validation and test, seeded, stratified by label, and never through a group of rows.
+
+Rows that share their prompt are one group: a question whose second answer is held out would be half known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from tunebook.errors import TunebookError
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_rows(groups: list[str], labels: list[str | None], split: dict[str, Any]) -> numpy.ndarray:
+    """Assign each row to a split. Returns names of splits, shape (rows,).
+
+    `groups`: rows with the same value stay together; `labels`: None throughout, or what to stratify by; `split`:
+    `validation` and `test` as a share of the rows (below 1) or as a number, and `seed`. Raises TunebookError if too few
+    rows are left for any split.
+    """
+    rows = len(groups)
+    wanted = {name: split[name] if split[name] < 1 else split[name] / max(rows, 1) for name in ("test", "validation")}
+    assigned = numpy.full(rows, "train", dtype=object)
+    generator = numpy.random.default_rng(split["seed"])
+    for members in _strata(groups, labels):
+        order = generator.permutation(len(members))
+        _fill(assigned, [members[index] for index in order], wanted)
+    counts = {name: int((assigned == name).sum()) for name in SPLITS}
+    if min(counts.values()) == 0:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise TunebookError(
+            f"the split of {rows} rows leaves {found}; give more rows, or change split.validation and split.test"
+        )
+    return assigned
+
+
+def _strata(groups: list[str], labels: list[str | None]) -> list[list[list[int]]]:
+    """Row indices by group, groups by the label of their first row."""
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    strata: dict[str | None, list[list[int]]] = {}
+    for rows in members.values():
+        strata.setdefault(labels[rows[0]], []).append(rows)
+    return [strata[label] for label in sorted(strata, key=str)]
+
+
+def _fill(assigned: numpy.ndarray, members: list[list[int]], wanted: dict[str, float]) -> None:
+    """Give a stratum's groups to test, then validation, until each has its share; the rest stays with train."""
+    total = sum(map(len, members))
+    remaining = iter(members)
+    for name, share in wanted.items():
+        target, taken = round(share * total), 0
+        while taken < target and (group := next(remaining, None)) is not None:
+            assigned[group] = name
+            taken += len(group)

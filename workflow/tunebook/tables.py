@@ -1,0 +1,163 @@
+"""Stage `tables`: a study's records as CSV tables in full precision, and one Markdown edition for papers."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pandas
+
+from tunebook.comparison import loss_difference, share_removed
+from tunebook.curves import EPOCH_SLACK, by_epoch
+from tunebook.diagnosis import diagnose
+from tunebook.records import write_csv, write_text
+from tunebook.study_folder import Experiment, Run, Study, read_study
+from tunebook.typeset import number
+
+WHOLE_RUN_METRICS = ("loss", "perplexity", "bits_per_byte")
+TITLES = {
+    "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",
+    "losses": "Losses by epoch, in nats a supervised token, with published figures",
+    "metrics": "Metrics on held-out rows, with 95 % intervals",
+    "methods": "Methods: what is trained, what is stored, memory, time, loss",
+}
+
+
+def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
+    """Table name -> frame, a line each as `results/README.md` says; quantities in the units of their names."""
+    return {
+        "runs": pandas.DataFrame([run_line(e, run) for e in study.experiments for run in e.runs]),
+        "losses": losses_table(study),
+        "metrics": metrics_table(study),
+        "methods": pandas.DataFrame([method_line(run) for e in study.experiments for run in (e.base, *e.runs)]),
+    }
+
+
+def run_line(experiment: Experiment, run: Run) -> dict[str, Any]:
+    """One finetuned run against its base; `loss_gain` is base minus run in nats a token, paired by row."""
+    gain = loss_difference((experiment.base,), (run,))
+    verdicts = diagnose(run.history, experiment.lengths["train"], experiment.profile)
+    metrics, base_metrics = run.evaluation["metrics"], experiment.base.evaluation["metrics"]
+    return {
+        "experiment": run.experiment,
+        "method": run.method,
+        "seed": run.seed,
+        "split": run.evaluation["split"],
+        "rows": run.evaluation["rows"],
+        "base_loss": experiment.base.loss,
+        "loss": run.loss,
+        "share_removed": share_removed(experiment.base, run),
+        "loss_gain": gain.mean,
+        "loss_gain_low": gain.low,
+        "loss_gain_high": gain.high,
+        "gain_shown": gain.shown,
+        "base_accuracy": base_metrics.get("accuracy", math.nan),
+        "accuracy": metrics.get("accuracy", math.nan),
+        "steps": run.training["steps"],
+        "epochs": run.training["epochs"],
+        "best_step": run.training["best_step"],
+        "best_validation_loss": run.training["best_validation_loss"],
+        "wall_s": run.training["wall_s"],
+        "tokens_per_s": run.training["tokens_per_s"],
+        "peak_memory_bytes": run.training["peak_memory_bytes"],
+        "verdicts": "; ".join(verdict.phrase for verdict in verdicts if verdict.found),
+        "identity": run.spec["identity"],
+    }
+
+
+def losses_table(study: Study) -> pandas.DataFrame:
+    """The seed's loss table for every run: a line an epoch, published figures beside."""
+    frames = [losses_of(experiment, run) for experiment in study.experiments for run in experiment.runs]
+    return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame()
+
+
+def losses_of(experiment: Experiment, run: Run) -> pandas.DataFrame:
+    """Losses of one run by epoch, a part of an epoch beside the published figure of that epoch.
+
+    A published epoch that the run did not reach keeps a line of its own, without measured losses.
+    """
+    measured = by_epoch(run.history)[["epoch", "training_loss", "validation_loss"]]
+    measured["number"] = numpy.ceil(measured["epoch"] - EPOCH_SLACK)
+    lines = [] if experiment.spec["published"] is None else experiment.spec["published"]["losses"]
+    published = pandas.DataFrame(lines, columns=["epoch", "training_loss", "validation_loss"], dtype=float)
+    published = published.rename(columns=lambda name: f"published_{name}")
+    published["number"] = numpy.ceil(published["published_epoch"])
+    table = measured.merge(published, on="number", how="outer").sort_values("number", ignore_index=True)
+    table["epoch"] = table["epoch"].fillna(table.pop("published_epoch"))
+    table = table.drop(columns="number")
+    table.insert(0, "experiment", run.experiment)
+    table.insert(1, "method", run.method)
+    table.insert(2, "seed", run.seed)
+    return table
+
+
+def metrics_table(study: Study) -> pandas.DataFrame:
+    """Every metric of every run, the base run included: experiment, method, seed, metric, value, low, high."""
+    lines = []
+    for experiment in study.experiments:
+        for run in (experiment.base, *experiment.runs):
+            for metric, value in metrics_of(run).items():
+                low, high = intervals_of(run).get(metric, (math.nan, math.nan))
+                lines.append((run.experiment, run.method, run.seed, metric, value, low, high))
+    return pandas.DataFrame(lines, columns=["experiment", "method", "seed", "metric", "value", "low", "high"])
+
+
+def metrics_of(run: Run) -> dict[str, float | None]:
+    """Loss, perplexity, bits per byte, then the metrics of the task."""
+    return {name: run.evaluation[name] for name in WHOLE_RUN_METRICS} | {
+        name: value for name, value in run.evaluation["metrics"].items() if name not in WHOLE_RUN_METRICS
+    }
+
+
+def intervals_of(run: Run) -> dict[str, tuple[float, float]]:
+    """Metric -> its 95 % interval, where there is one. Perplexity rises with the loss, so its limits follow from it."""
+    intervals = {name: tuple(limits) for name, limits in run.evaluation["intervals"].items()}
+    if "loss" in intervals and "perplexity" not in intervals:
+        intervals["perplexity"] = tuple(math.exp(min(limit, 700.0)) for limit in intervals["loss"])
+    return intervals
+
+
+def method_line(run: Run) -> dict[str, Any]:
+    """What a run trains, stores and costs; the base run has nothing but its loss."""
+    training = run.training or {}
+    names = (
+        "device", "quantized_layers", "parameters", "trainable_parameters", "weight_bytes", "optimizer_bytes",
+        "peak_memory_bytes", "wall_s", "tokens", "tokens_per_s",
+    )  # fmt: skip
+    line = {"experiment": run.experiment, "method": run.method, "seed": run.seed}
+    return line | {name: training.get(name) for name in names} | {"loss": run.loss}
+
+
+def markdown(frame: pandas.DataFrame) -> str:
+    """A frame as a GitHub table; numbers to four significant digits."""
+    header = "| " + " | ".join(frame.columns) + " |"
+    rule = "|" + " --- |" * len(frame.columns)
+    lines = ["| " + " | ".join(_cell(value) for value in line) + " |" for line in frame.itertuples(index=False)]
+    return "\n".join([header, rule, *lines])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (bool, str)):
+        return str(value).replace("|", "\\|").replace("\n", " ")
+    return "" if value is None or pandas.isna(value) else number(float(value), 4)
+
+
+def write_tables(study: Study, folder: Path) -> None:
+    """Write `{name}.csv` for each table and `tables.md` with all of them."""
+    tables = build_tables(study)
+    for name, frame in tables.items():
+        write_csv(folder / f"{name}.csv", frame)
+    sections = [f"## {TITLES[name]}\n\n{markdown(frame)}\n" for name, frame in tables.items()]
+    write_text(folder / "tables.md", f"# {study.record['title']}: tables\n\n" + "\n".join(sections))
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", type=Path, required=True, help="the study's folder, results/{study}")
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write the tables to")
+
+
+def main(args: argparse.Namespace) -> None:
+    write_tables(read_study(args.study), args.output)

@@ -1,0 +1,87 @@
+"""Stage `tokenize`: an experiment's rows -> token ids and labels as an Arrow data set, and their lengths."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy
+import pandas
+
+from tunebook.encoding import Encoded, encode
+from tunebook.errors import TunebookError
+from tunebook.records import folder_in_place, read_spec, write_json
+from tunebook.splitting import SPLITS
+from tunebook.tokenizers import load_tokenizer
+
+HISTOGRAM_BINS = 20
+
+
+def tokenize_rows(
+    rows: pandas.DataFrame, tokenizer: Any, spec: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Token ids and labels of one split's rows, and the split's figures for lengths.json.
+
+    Rows whose supervised tokens were all cut off cannot be learnt or scored; they are left out and counted.
+    """
+    encoded = [(row["row"], encode(row, tokenizer, spec)) for row in rows.to_dict("records")]
+    usable = [(row, example) for row, example in encoded if example.supervised]
+    if not usable:
+        raise TunebookError(f"max_length {spec['max_length']} cuts off everything that is to be learnt; raise it")
+    lines = [{"row": row, "input_ids": example.input_ids, "labels": example.labels} for row, example in usable]
+    return lines, _lengths([example for _, example in usable], dropped=len(encoded) - len(usable))
+
+
+def _lengths(examples: list[Encoded], dropped: int) -> dict[str, Any]:
+    tokens = numpy.array([len(example.input_ids) for example in examples])
+    counts, edges = numpy.histogram(tokens, bins=min(HISTOGRAM_BINS, max(1, int(tokens.max()))))
+    return {
+        "rows": len(examples),
+        "dropped": dropped,
+        "tokens": int(tokens.sum()),
+        "supervised_tokens": sum(example.supervised for example in examples),
+        "min": int(tokens.min()),
+        "median": float(numpy.median(tokens)),
+        "p95": float(numpy.quantile(tokens, 0.95)),
+        "max": int(tokens.max()),
+        "truncated": sum(example.truncated for example in examples),
+        "histogram": {"edges": [round(float(edge), 2) for edge in edges], "counts": [int(count) for count in counts]},
+    }
+
+
+def read_split(folder: Path, split: str) -> pandas.DataFrame:
+    """Rows of one split; absent values are None."""
+    frame = pandas.read_parquet(folder / f"{split}.parquet")
+    return frame.astype(object).where(frame.notna(), None)
+
+
+def read_tokens(folder: Path, split: str) -> Iterable[dict[str, Any]]:
+    """The Arrow data set of one split: row, input_ids, labels."""
+    return datasets.load_from_disk(folder / split)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", type=Path, required=True, help="study.json")
+    parser.add_argument("--experiment", required=True, help="name of the experiment")
+    parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared data set")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the fetched model")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the tokens and lengths.json")
+
+
+def main(args: argparse.Namespace) -> None:
+    datasets.disable_progress_bars()
+    spec = read_spec(args.study, "tokenize", args.experiment)
+    tokenizer = load_tokenizer(args.model)
+    lengths: dict[str, Any] = {"max_length": spec["max_length"]}
+    with folder_in_place(args.output) as folder:
+        for split in SPLITS:
+            lines, lengths[split] = tokenize_rows(read_split(args.dataset, split), tokenizer, spec)
+            datasets.Dataset.from_list(lines).save_to_disk(folder / split)
+        write_json(folder / "lengths.json", lengths)
+    train = lengths["train"]
+    print(
+        f"{args.experiment}: {train['rows']} training rows, {train['tokens']} tokens, {train['truncated']} cut to {spec['max_length']}"
+    )

@@ -1,0 +1,202 @@
+"""Stage `train`: train one run, or go on where it was stopped -> adapter/, history.csv, training.json.
+
+Training goes on in `--checkpoints`, keyed by all that determines the weights; the adapter of the best validation loss is
+published at the end, training.json last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas
+import torch
+
+from tunebook import checkpoints
+from tunebook.batching import collator_for
+from tunebook.errors import TunebookError
+from tunebook.models import add_adapter, load_model, present_device, quiet_libraries, size_of
+from tunebook.progress import Progress, duration
+from tunebook.quantization import assert_quantized
+from tunebook.records import folder_in_place, identity_of, read_json, sha256_of_folder, write_csv, write_json
+from tunebook.source_code import code_of
+from tunebook.tokenizers import load_tokenizer
+from tunebook.trainer import Keeper, TokenTrainer, eval_steps, training_arguments
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped with a checkpoint; run again to go on
+PUBLISHED = ("adapter_model.safetensors", "adapter_config.json", "config.json", "generation_config.json")
+HISTORY = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "tokens", "wall_s"]
+
+
+class Stopped(Exception):
+    """Training was stopped before its end, with a checkpoint."""
+
+
+def train(
+    run: dict[str, Any], *, model: Path, tokens: Path, work: Path, max_seconds: float | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Train a run (run.json) to its end.
+
+    `model`, `tokens`: folders of the fetched model and of the experiment's tokens; `work`: folder for checkpoints,
+    resumed if it holds any. Returns the newest checkpoint and facts for the record. Raises Stopped after a signal or at
+    the time limit, and TunebookError where nothing can be trained.
+    """
+    splits = {split: list(datasets.load_from_disk(tokens / split)) for split in ("train", "validation")}
+    micro_batch = run["training"]["per_device_train_batch_size"]
+    while True:
+        try:
+            return _train_once(run, model, splits, work, micro_batch, max_seconds)
+        except torch.OutOfMemoryError:
+            smaller = next((size for size in range(micro_batch // 2, 0, -1) if micro_batch % size == 0), None)
+            if smaller is None:
+                raise TunebookError(
+                    "out of memory with one row at a time; shorten max_length, or quantize the model"
+                ) from None
+            print(f"out of memory with {micro_batch} rows at a time: going on with {smaller}, accumulated", flush=True)
+            micro_batch = smaller
+            torch.cuda.empty_cache()
+
+
+def _train_once(
+    run: dict[str, Any],
+    model_folder: Path,
+    splits: dict[str, list],
+    work: Path,
+    micro_batch: int,
+    max_seconds: float | None,
+) -> tuple[Path, dict[str, Any]]:
+    steps, total = eval_steps(len(splits["train"]), run)
+    resumed = checkpoints.latest_whole(work)
+    facts = checkpoints.read_seal(resumed)["facts"] if resumed else {}
+    if resumed and (checkpoints.step_of(resumed) >= total or facts.get("stopped_early")):
+        return resumed, facts
+    model = load_model(run, model_folder, dropout=run["training"]["dropout"])
+    quantized = assert_quantized(model, run["quantization"], run["model"]["skip_modules"])
+    collate = collator_for(run["task"], load_tokenizer(model_folder), model)
+    torch.manual_seed(run["seed"])  # the adapter starts at random
+    model = add_adapter(model, run)
+    model.config.use_cache = False
+    keeper = Keeper(
+        eval_steps=steps, patience=run["training"]["early_stopping_patience"], facts=facts, max_seconds=max_seconds
+    )
+    trainer = TokenTrainer(
+        model=model,
+        args=training_arguments(run, work, micro_batch),
+        rows=splits["train"],
+        validation_rows=splits["validation"][: run["training"]["max_validation_rows"]],
+        collate=collate,
+        wall_s=facts.get("wall_s", 0.0),
+        callbacks=[keeper, Progress(run["run"])],
+    )
+    keeper.trainer = trainer
+    facts |= {"quantized_layers": quantized, "micro_batch": micro_batch, "device": _device_name(), **size_of(model)}
+    facts.setdefault("initial_validation_loss", trainer.validation_loss())
+    keeper.listen()
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    newest = checkpoints.latest_whole(work)
+    if keeper.stopped_by and trainer.state.global_step < total and not facts.get("stopped_early"):
+        raise Stopped(
+            f"stopped by {keeper.stopped_by} after step {trainer.state.global_step} of {total}; run again to go on"
+        )
+    return newest, checkpoints.read_seal(newest)["facts"]
+
+
+def _device_name() -> str:
+    if present_device().type == "cuda":
+        return torch.cuda.get_device_name()
+    names = [line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return f"CPU, {torch.get_num_threads()} threads" + (f" ({names[0]})" if names else "")
+
+
+def _cpu_lines() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def history_of(state: dict[str, Any], initial_validation_loss: float) -> pandas.DataFrame:
+    """history.csv: one line a step and one a validation, in their order; step 0 is the model before training."""
+    first = {
+        "step": 0,
+        "epoch": 0.0,
+        "split": "validation",
+        "loss": initial_validation_loss,
+        "tokens": 0,
+        "wall_s": 0.0,
+    }
+    lines = [first]
+    for entry in state["log_history"]:
+        shared = {key: entry.get(key) for key in ("step", "epoch", "wall_s", "learning_rate", "grad_norm")}
+        for split, key in (("train", "loss"), ("validation", "eval_loss")):
+            if key in entry:
+                lines.append(
+                    {**shared, "split": split, "loss": entry[key], "tokens": int(entry["num_input_tokens_seen"])}
+                )
+    return pandas.DataFrame(lines, columns=HISTORY)
+
+
+def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict[str, Any], output: Path) -> None:
+    """Publish the best checkpoint's weights, the history and, last, the record."""
+    state = read_json(newest / "trainer_state.json")
+    best = newest.parent / f"checkpoint-{state['best_global_step']}"
+    with folder_in_place(output / "adapter") as folder:
+        weights = [best / name for name in PUBLISHED if (best / name).exists()] + sorted(
+            best.glob("model*.safetensors*")
+        )
+        for file in weights:
+            shutil.copyfile(file, folder / file.name)
+    history = history_of(state, facts["initial_validation_loss"])
+    write_csv(output / "history.csv", history)
+    tokens = int(history["tokens"].max())
+    record = {
+        "run": run["run"],
+        "identity": run["identity"],
+        "seed": run["seed"],
+        "versions": {name: version(name) for name in LIBRARIES} | {"python": sys.version.split()[0]},
+        "data": data,
+        **facts,
+        "steps": state["global_step"],
+        "epochs": round(state["epoch"], 4),
+        "tokens": tokens,
+        "tokens_per_s": round(tokens / facts["wall_s"], 2),
+        "best_step": state["best_global_step"],
+        "best_validation_loss": state["best_metric"],
+    }
+    write_json(output / "training.json", record)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="run.json")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the fetched model")
+    parser.add_argument("--tokens", type=Path, required=True, help="folder of the experiment's tokens")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for training that has not finished")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--max-seconds", type=float, help=f"stop in time with a checkpoint (exit status {EXIT_STOPPED})"
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    quiet_libraries()
+    datasets.disable_progress_bars()
+    run = read_json(args.run)
+    data = {"model": sha256_of_folder(args.model), "tokens": sha256_of_folder(args.tokens)}
+    code = {file.name: file.read_text(encoding="utf-8") for file in code_of("train")}
+    versions = {name: version(name) for name in LIBRARIES}
+    work = args.checkpoints / identity_of([run["identity"], data, code, versions])
+    try:
+        newest, facts = train(run, model=args.model, tokens=args.tokens, work=work, max_seconds=args.max_seconds)
+    except Stopped as stopped:
+        print(f"train {run['run']}: {stopped}", flush=True)
+        sys.exit(EXIT_STOPPED)
+    publish(run, newest, facts, data, args.output)
+    shutil.rmtree(work)
+    record = json.loads((args.output / "training.json").read_text(encoding="utf-8"))
+    print(f"train {run['run']}: done in {duration(record['wall_s'])}, best validation loss {record['best_validation_loss']:.4f} "
+          f"at step {record['best_step']} of {record['steps']}", flush=True)  # fmt: skip

@@ -1,0 +1,103 @@
+"""Problems of a config in the project's words: path as the user wrote it, value found, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from tunebook.config import Study
+
+
+def nearest(word: object, allowed: list[str]) -> str:
+    """`; did you mean X?` if a name is near enough, else nothing."""
+    found = difflib.get_close_matches(str(word), [str(name) for name in allowed], n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: short, and a mapping only as such."""
+    if value is None:
+        return "nothing"
+    text = "a mapping" if isinstance(value, Mapping) else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def sentence(detail: Mapping[str, Any], root: type[BaseModel] = Study) -> str:
+    """One finding of pydantic (an item of `ValidationError.errors()`) of a `root` section, as a sentence."""
+    path, model = _walk(detail["loc"], root)
+    kind, found, context = detail["type"], detail.get("input"), detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        key, allowed = detail["loc"][-1], _keys(_walk(detail["loc"][:-1], root)[1])
+        return f"{path}: unknown key (found {shown(found)}){nearest(key, allowed)}; allowed: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{path}: missing; this key is required"
+    if kind in ("literal_error", "union_tag_invalid"):
+        word = context.get("tag", found)
+        allowed = str(context.get("expected") or context.get("expected_tags")).replace("'", "").replace(" or ", ", ")
+        return f"{path}: found {shown(word)}; allowed: {allowed}{nearest(word, allowed.split(', '))}"
+    if kind == "union_tag_not_found":
+        allowed = ", ".join(_variants(model))
+        return f"{path}: found {shown(found)}; expected a mapping with a type, one of {allowed}"
+    if kind == "string_pattern_mismatch":
+        digits = "64 hexadecimal digits (0-9, a-f)"
+        return f"{path}: found {shown(found)}; allowed: {digits if '0-9a-f' in context['pattern'] else _NAME}"
+    message = detail["msg"].replace("Input should", "it should")
+    return f"{path}: found {shown(found)}; {message[0].lower()}{message[1:]}"
+
+
+_NAME = "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most"
+
+
+def _walk(location: tuple, root: type[BaseModel]) -> tuple[str, Any]:
+    """The path of a problem as written in the file, and the type that stands there.
+
+    pydantic puts marks of its own between: the tag of a union's branch, `[key]`, the name of a plain union's branch.
+    """
+    parts, model = [], root
+    for part in location:
+        if part == "[key]" or str(part).startswith(("literal[", "tuple[", "function-")):
+            continue
+        if part in _variants(model):
+            model = _variants(model)[part]
+            continue
+        parts.append(str(part))
+        model = _below(model, part)
+    return ".".join(parts), model
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without Annotated and `| None`."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+        return _bare(rest[0]) if len(rest) == 1 else annotation
+    return annotation
+
+
+def _below(annotation: Any, part: Any) -> Any:
+    annotation = _bare(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(part))
+        return _bare(field.annotation) if field else None
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is dict:
+        return _bare(arguments[1])
+    return _bare(arguments[0]) if typing.get_origin(annotation) is tuple else None
+
+
+def _variants(annotation: Any) -> dict[str, Any]:
+    """Branches of a union of sections by their `type`."""
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return {}
+    sections = [arg for arg in typing.get_args(annotation) if isinstance(arg, type) and issubclass(arg, BaseModel)]
+    return {typing.get_args(section.model_fields["type"].annotation)[0]: section for section in sections}
+
+
+def _keys(annotation: Any) -> list[str]:
+    return list(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
