@@ -20,11 +20,11 @@ for (const table of document.querySelectorAll(".table table")) {
     });
   }
 }
-// On paper nothing can be unfolded: open all details for printing, and fold them again.
+// On paper nothing can be unfolded: what a reader of a print would miss is opened, the rest is left out.
 let folded = [];
 addEventListener("beforeprint", () => {
   folded = [...document.querySelectorAll("details:not([open])")];
-  for (const details of folded) details.open = details.closest(".exchange, .plot") === null && !details.querySelector("pre");
+  for (const details of folded) details.open = details.matches(".paper");
 });
 addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
 // On a narrow screen the contents would push the summary away.

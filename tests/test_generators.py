@@ -1,4 +1,4 @@
-"""The generated data: repeatable, varied, balanced, grammatical, and neither trivial nor full of near-copies."""
+"""The generated data: repeatable, balanced, grammatical, and neither trivial nor full of near-copies."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tunebook.generators import GENERATORS
 from tunebook.generators.clinical import ASSESSMENT_WORDS, CASE_WORDS, CONDITIONS
-from tunebook.generators.clinical_condition import TELLING, alternatives
+from tunebook.generators.clinical_condition import alternatives
 from tunebook.generators.financial import LABEL_SHARES, WORD_RANGE
 from tunebook.generators.financial_scene import draw_change, draw_scene
 from tunebook.generators.financial_tables import BAD, GOOD
@@ -38,7 +38,7 @@ def texts_of(row):
 
 
 def nearest_similarity(train: list[str], heldout: list[str]) -> np.ndarray:
-    """Jaccard similarity of each held-out text's set of 5 characters with that of its nearest training text."""
+    """Jaccard similarity of each held-out text with its nearest training text, as sets of 5-character strings."""
     vectorizer = CountVectorizer(analyzer="char", ngram_range=(5, 5), binary=True, lowercase=False)
     trained = vectorizer.fit_transform([*train, *heldout]).astype(np.int32)
     trained, held = trained[: len(train)], trained[len(train) :]
@@ -105,7 +105,6 @@ def test_conditions_offer_alternatives(condition):
     assert all("{t}" in complaint for complaint in alternatives(condition.complaints))
     assert len(alternatives(condition.histories)) >= 3
     assert len(set(alternatives(condition.findings))) == len(set(alternatives(condition.steps))) == 5
-    assert TELLING < 5
 
 
 def test_lengths_are_within_their_ranges(financial, clinical):
@@ -116,16 +115,14 @@ def test_lengths_are_within_their_ranges(financial, clinical):
         assert ASSESSMENT_WORDS[0] <= len(row["assessment"].split()) <= ASSESSMENT_WORDS[1]
 
 
-@pytest.mark.parametrize(
-    "words", ["profit", "sales", "rose", "fell", "contract", "growth", "loss", "%", "EUR|euros"]
-)
+@pytest.mark.parametrize("words", ["profit", "sales", "rose", "fell", "contract", "growth", "loss", "%", "EUR|euros"])
 def test_every_label_shares_the_keywords(financial, words):
     for label in LABEL_SHARES:
         assert any(re.search(words, row["sentence"]) for row in financial if row["label"] == label)
 
 
 def test_no_single_word_tells_a_label_apart(financial):
-    """Balanced accuracy of the best rule "this word is (not) there"; measured 0.61 for neutral, 0.57 for others."""
+    """Best balanced accuracy of "this word is (not) there"; measured 0.61 for neutral, 0.57 for the others."""
     vectorizer = CountVectorizer(binary=True, token_pattern=r"\S+")
     present = vectorizer.fit_transform([row["sentence"] for row in financial]).toarray()
     labels = np.array([row["label"] for row in financial])
@@ -136,18 +133,16 @@ def test_no_single_word_tells_a_label_apart(financial):
 
 
 def test_words_alone_do_not_solve_the_labels(financial):
-    """TF-IDF with logistic regression: far above the 0.45 of always saying neutral, far from solving the task."""
+    """TF-IDF with logistic regression: above the 0.45 of always saying neutral, far from solving the task."""
     sentences, labels = [row["sentence"] for row in financial], [row["label"] for row in financial]
     vectorizer = TfidfVectorizer()
-    model = LogisticRegression(C=10, max_iter=2000).fit(
-        vectorizer.fit_transform(sentences[:1200]), labels[:1200]
-    )
+    model = LogisticRegression(C=10, max_iter=2000).fit(vectorizer.fit_transform(sentences[:1200]), labels[:1200])
     accuracy = model.score(vectorizer.transform(sentences[1200:]), labels[1200:])
     assert 0.70 < accuracy < 0.90
 
 
 def test_heldout_rows_are_not_near_copies(financial, clinical):
-    """Measured shares 0.000 with medians near 0.25 for statements, 0.38 for cases, 0.43 for cases with assessment."""
+    """Measured shares 0; medians near 0.25 for statements, 0.38 for cases, 0.43 for case and assessment."""
     for texts in (
         [row["sentence"] for row in financial],
         [row["case"] for row in clinical],
@@ -163,12 +158,13 @@ def test_text_is_clean(financial, clinical):
         assert text.isascii()
         assert not re.search(r"  |[{}|]|\(n\)|\s[.,;?]|\.\.|,,|\ba a\b|\bthe the\b|s's\b", text), text
         assert text == text.strip()
-        assert text[0].isupper() and text[-1] in ".?"
+        assert text[0].isupper()
+        assert text[-1] in ".?"
         assert all(start.isupper() or start.isdigit() for start in re.findall(r"[a-z%]\. (\S)", text)), text
 
 
 def test_articles_are_right(financial, clinical):
-    spoken_vowel = re.compile(r"[aeioAEIO]|u(?!ni|se|su|re)|8|1[18]\b(?![\d])|MRI|X-ray|HbA1c|SSRI|hour")
+    spoken_vowel = re.compile(r"[aeioAEIO]|u(?!ni|se|su|ra|re)|8|1[18]\b(?![\d])|MRI|X-ray|HbA1c|SSRI|hour")
     spoken_consonant = re.compile(r"one\b|eu|EUR|USD")
     for text in (text for row in [*financial, *clinical] for text in texts_of(row)):
         for used, word in re.findall(r"\b([Aa]n?) ([\w.-]+)", text):
@@ -176,8 +172,8 @@ def test_articles_are_right(financial, clinical):
             assert (used.lower() == "an") == vowel, f"{used} {word}: {text}"
 
 
-RISES = "rose|rise|increased?|grew|grow|climbed|climb|went up|go up|jumped|jump"
-FALLS = "fell|fall|decreased?|declined?|dropped|drop|went down|go down|shrank|shrink"
+RISES = "rose|rise|increased?|grew|grow|climbed|climb|went up|go up|jumped|jump|widened|widen"
+FALLS = "fell|fall|decreased?|declined?|dropped|drop|went down|go down|shrank|shrink|narrowed|narrow"
 FIGURE = r"(?:[A-Z]{3} )?(\d[\d,]*(?:\.\d+)?)"
 
 
@@ -190,9 +186,7 @@ def test_verbs_agree_with_the_figures():
     for row in GENERATORS["financial-statements"](rows=3000, seed=1):
         text = row["sentence"]
         for verbs, sign in ((RISES, 1), (FALLS, -1)):
-            to_from = re.findall(
-                rf"\b(?:{verbs}) to {FIGURE}[^.]*?(?:\.\d[^.]*?)? (?:from|with) {FIGURE}", text
-            )
+            to_from = re.findall(rf"\b(?:{verbs}) to {FIGURE}[^.]*?(?:\.\d[^.]*?)? (?:from|with) {FIGURE}", text)
             from_to = re.findall(rf"\b(?:{verbs}) from {FIGURE}[^.]*?(?:\.\d[^.]*?)? to {FIGURE}", text)
             pairs = to_from + [(after, before) for before, after in from_to]
             for after, before in pairs:
@@ -212,20 +206,14 @@ def test_percentages_agree_with_the_printed_figures(quantity, rises):
         )
         assert (after > before) == rises
         difference = abs(after - before)
-        expected = (
-            difference
-            if "points" in change.percent or "point" in change.percent
-            else difference / before * 100
-        )
+        expected = difference if "point" in change.percent else difference / before * 100
         assert percent == pytest.approx(expected, abs=0.51 if "." not in change.percent else 0.06)
 
 
 def test_pronouns_fit_the_sex(clinical):
     for row in clinical:
         male = re.search(r"-year-old (?:man|boy)", row["case"])
-        assert not re.search(r"\b(?:she|her)\b" if male else r"\b(?:he|his|him)\b", row["case"].lower()), row[
-            "case"
-        ]
+        assert not re.search(r"\b(?:she|her)\b" if male else r"\b(?:he|his|him)\b", row["case"].lower()), row["case"]
 
 
 def test_children_are_not_called_adults(clinical):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--remote-debugging-pipe",
 ]  # fmt: skip
+LAUNCHER = "import os, sys; [os.dup2(int(sys.argv[1 + i]), 3 + i) for i in (0, 1)]; os.execv(sys.argv[3], sys.argv[3:])"
 TALLEST_PX = 16_000  # Chromium's own limit on one picture
 
 
@@ -29,22 +32,27 @@ class Browser:
 
     def __enter__(self) -> Browser:
         self.profile = tempfile.TemporaryDirectory(prefix="tunebook-browser-", ignore_cleanup_errors=True)
-        commands_out, self.commands = os.pipe()
-        self.answers, answers_in = os.pipe()
-        # The browser reads descriptor 3 and writes 4; the shell puts our pipes there
-        line = f'exec "$@" 3<&{commands_out} 4>&{answers_in}'
-        command = ["sh", "-c", line, "sh", find(), *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"]
+        theirs_in, self.commands = os.pipe()
+        self.answers, theirs_out = os.pipe()
+        # Descriptors from 10 on cannot be in the way of 3 and 4, where the browser reads and writes
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
+        command = [find(), *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"]
+        launch = [sys.executable, "-c", LAUNCHER, *map(str, ends), *command]
         self.process = subprocess.Popen(
-            command, pass_fds=(commands_out, answers_in), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            launch, pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )
-        os.close(commands_out)
-        os.close(answers_in)
+        for end in (theirs_in, theirs_out, *ends):
+            os.close(end)
         self.buffer, self.number, self.session = b"", 0, None
         self.events: list[dict[str, Any]] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
+        try:
+            target = self.send("Target.createTarget", url="about:blank")["targetId"]
+            self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.send(f"{domain}.enable")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,7 +4,8 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir)))  # the library stands beside the rules
+LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
+sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
 from tunebook.errors import TunebookError
 from tunebook.figure_names import figure_names
@@ -13,7 +14,7 @@ from tunebook.source_code import code_of
 from tunebook.study import evaluation_spec, fetching_specs, runs_of, sampling_spec
 from tunebook.validation import validate
 
-shell.prefix(f"export PYTHONPATH={workflow.basedir}; ")
+shell.prefix(f"export PYTHONPATH={LIBRARY}; ")
 
 try:
     STUDY = validate(config, files=workflow.configfiles)

@@ -26,7 +26,7 @@ rule evaluate:
         dataset=dataset_of,
         folder=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}",
     shell:
-        "python -m tunebook evaluate --run {input.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
+        "python -m tunebook {rule} --run {input.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
         " --dataset {params.dataset} --output {params.folder} 2> {log}"
 
 

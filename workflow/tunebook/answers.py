@@ -34,7 +34,7 @@ class Exchange:
     """One prompt with the base model's answer, the finetuned one's, the other methods' and the reference."""
 
     prompt: str
-    reference: str | None
+    references: tuple[str, ...]  # several where rows ask the same
     label: str | None
     source: str
     before: Answer
@@ -45,34 +45,31 @@ class Exchange:
 
 def exchanges(experiment: Experiment, chosen: Run) -> tuple[list[Exchange], int]:
     """Pair the answers of base, chosen run and one run of each other method. Returns them and how many are not shown."""
-    base = experiment.base.samples()
+    samples = _by_prompt(experiment.base.samples())
     after = _by_prompt(chosen.samples())
     rest = [runs[0] for runs in experiment.methods.values() if chosen not in runs]
-    others = [(run, _by_prompt(run.samples())) for run in rest]
-    shown = _every_kind(base)[:MOST_PROMPTS]
+    others = [(run.method, _by_prompt(run.samples())) for run in rest]
     published = {line["prompt"]: line["completion"] for line in _published(experiment)}
     lines = []
-    for sample in shown:
-        key = (sample["source"], sample["prompt"])
+    for key in _every_kind(samples)[:MOST_PROMPTS]:
         if key not in after:
             continue
+        first = samples[key][0]
+        references = dict.fromkeys(visible(line["reference"]) for line in samples[key] if line["reference"] is not None)
+        before = first["completion"]
         lines.append(
             Exchange(
-                prompt=visible(sample["prompt"]),
-                reference=visible(sample["reference"]) if sample["reference"] is not None else None,
-                label=sample["label"],
-                source=sample["source"],
-                before=answer("base", sample, None, experiment),
-                after=answer(chosen.method, after[key], sample["completion"], experiment),
-                others=tuple(
-                    answer(run.method, found[key], sample["completion"], experiment)
-                    for run, found in others
-                    if key in found
-                ),
-                published=visible(published[sample["prompt"]]) if sample["prompt"] in published else None,
+                prompt=visible(first["prompt"]),
+                references=tuple(references),
+                label=first["label"],
+                source=first["source"],
+                before=answer("base", samples[key], None, experiment),
+                after=answer(chosen.method, after[key], before, experiment),
+                others=tuple(answer(name, found[key], before, experiment) for name, found in others if key in found),
+                published=visible(published[first["prompt"]]) if first["prompt"] in published else None,
             )
         )
-    return lines, len(base) - len(lines)
+    return lines, len(samples) - len(lines)
 
 
 def _published(experiment: Experiment) -> list[dict[str, str]]:
@@ -80,52 +77,57 @@ def _published(experiment: Experiment) -> list[dict[str, str]]:
     return published.get("samples", [])  # older studies published losses only
 
 
-def _by_prompt(samples: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(sample["source"], sample["prompt"]): sample for sample in samples}
+def _by_prompt(samples: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(source, prompt) -> its samples: rows may ask the same and expect different answers; greedy decoding gives one."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for sample in samples:
+        grouped.setdefault((sample["source"], sample["prompt"]), []).append(sample)
+    return grouped
 
 
-def _every_kind(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _every_kind(samples: dict[tuple[str, str], list[dict[str, Any]]]) -> list[tuple[str, str]]:
     """The config's prompts first, then held-out rows in turns of their labels, so that a cut keeps every class."""
-    asked = [sample for sample in samples if sample["source"] == "config"]
-    heldout = [sample for sample in samples if sample["source"] != "config"]
+    asked = [key for key in samples if key[0] == "config"]
+    heldout = [key for key in samples if key[0] != "config"]
     turns: dict[Any, int] = {}
-    keyed = []
-    for sample in heldout:
-        turns[sample["label"]] = turns.get(sample["label"], 0) + 1
-        keyed.append((turns[sample["label"]], sample))
-    return asked[: MOST_PROMPTS // 2 if heldout else None] + [s for _, s in sorted(keyed, key=lambda pair: pair[0])]
+    places = {}
+    for key in heldout:
+        label = samples[key][0]["label"]
+        turns[label] = turns.get(label, 0) + 1
+        places[key] = turns[label]
+    return asked[: MOST_PROMPTS // 2 if heldout else None] + sorted(heldout, key=places.__getitem__)
 
 
-def answer(run: str, sample: dict[str, Any], before: str | None, experiment: Experiment) -> Answer:
-    """One answer, made safe to show. Args: before: the base model's answer, to mark what differs from it."""
-    text = visible(sample["completion"]).strip()  # outer white space says nothing, and breaks the page's lines
+def answer(run: str, samples: list[dict[str, Any]], before: str | None, experiment: Experiment) -> Answer:
+    """One answer, made safe to show.
+
+    Args: samples: those of one prompt; before: the base model's answer, to mark what differs from it.
+    """
+    text = visible(samples[0]["completion"]).strip()  # outer white space says nothing, and breaks the page's lines
     kept = text[:STORED_CHARACTERS]
     head, rest = kept[:SHOWN_CHARACTERS], kept[SHOWN_CHARACTERS:]
     pieces = ((head, False),) if before is None else marked(visible(before).strip()[:SHOWN_CHARACTERS], head)
-    remarks = tuple(_remarks(sample, text, before, experiment))
-    return Answer(run, pieces, rest, len(text) - len(kept), remarks, sample["tokens"])
+    remarks = tuple(_remarks(samples, text, before, experiment))
+    return Answer(run, pieces, rest, len(text) - len(kept), remarks, samples[0]["tokens"])
 
 
-def _remarks(sample: dict[str, Any], text: str, before: str | None, experiment: Experiment) -> list[tuple[str, str]]:
+def _remarks(
+    samples: list[dict[str, Any]], text: str, before: str | None, experiment: Experiment
+) -> list[tuple[str, str]]:
     """What a reader should see at once, failures first."""
-    remarks = []
-    if not text.strip():
-        remarks.append(("empty", "bad"))
-    if repeated_share(text) > REPEATED_SHARE:
-        remarks.append(("repeats itself", "bad"))
-    if not sample["stopped"]:
-        remarks.append(("cut at the length limit", "bad"))
     labels = [label.casefold() for label in experiment.base.evaluation.get("labels", [])]
-    answered = text.strip().casefold()
-    if labels and answered and answered not in labels:
-        remarks.append(("not a label", "bad"))
-    if before is not None and sample["completion"] == before:
-        remarks.append(("same as before", "quiet"))
-    if sample["reference"] is not None and answered == visible(sample["reference"]).strip().casefold():
-        remarks.append(("equals the reference", "good"))
-    elif sample["reference"] is not None and answered in labels:
-        remarks.append(("wrong label", "bad"))
-    return remarks
+    references = [visible(line["reference"]).strip().casefold() for line in samples if line["reference"] is not None]
+    answered = text.casefold()
+    found = {
+        ("empty", "bad"): not answered,
+        ("repeats itself", "bad"): repeated_share(text) > REPEATED_SHARE,
+        ("cut at the length limit", "bad"): not samples[0]["stopped"],
+        ("not a label", "bad"): bool(labels and answered) and answered not in labels,
+        ("same as before", "quiet"): samples[0]["completion"] == before,
+        ("equals the reference", "good"): answered in references,
+        ("wrong label", "bad"): bool(references) and answered in labels and answered not in references,
+    }
+    return [remark for remark, holds in found.items() if holds]
 
 
 def repeated_share(text: str) -> float:
@@ -138,9 +140,9 @@ def repeated_share(text: str) -> float:
 def marked(before: str, after: str) -> tuple[tuple[str, bool], ...]:
     """`after` in pieces; True marks words that `before` does not have there. Unlike texts are not marked at all."""
     left, right = re.split(r"(\s+)", before), re.split(r"(\s+)", after)
-    matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
-    if matcher.ratio() < SAME_WORDS:
+    if difflib.SequenceMatcher(None, before.split(), after.split(), autojunk=False).ratio() < SAME_WORDS:
         return ((after, False),)
+    matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
     pieces: list[tuple[str, bool]] = []
     for kind, _, _, start, stop in matcher.get_opcodes():
         text = "".join(right[start:stop])

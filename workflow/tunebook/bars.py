@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tunebook.comparison import mean
-from tunebook.figure_style import BLUE, INK, QUIET, panels
+from tunebook.figure_style import panels
+from tunebook.palette import BLUE, INK, QUIET
 from tunebook.study_folder import Experiment
 from tunebook.typeset import count, duration, fixed, size
 
@@ -34,7 +35,7 @@ def draw_methods(experiment: Experiment) -> Figure:
         _bars(axis, title, values, written, len(methods) + 1)
     losses = {"base": [experiment.base.loss]} | {method: [run.loss for run in runs] for method, runs in methods.items()}
     first = {"base": experiment.base} | {method: runs[0] for method, runs in methods.items()}
-    intervals = {name: run.evaluation["intervals"]["loss"] for name, run in first.items()}
+    intervals = {name: run.intervals["loss"] for name, run in first.items()}
     _bars(axes[-1], "held-out loss, nats a token", losses, fixed, len(methods) + 1, intervals)
     return figure
 

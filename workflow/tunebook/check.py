@@ -19,7 +19,11 @@ def read_study(file: Path) -> Study:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TunebookError(f"{file}: no such file; give a config such as config/config.yaml") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise TunebookError(
+            f"{file}: not readable ({error.strerror}); give a config such as config/config.yaml"
+        ) from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date such as 2023-13-45
         raise TunebookError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
     return validate(raw, files=[file])
 
@@ -30,5 +34,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     study = read_study(args.config)
-    for run in runs_of(study):
-        print(f"{run.spec['identity']}  {run.name}")
+    print("\n".join(f"{run.spec['identity']}  {run.name}" for run in runs_of(study)))

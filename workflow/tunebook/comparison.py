@@ -75,23 +75,23 @@ def mcnemar(left: numpy.ndarray, right: numpy.ndarray) -> float:
 
 def row_losses(runs: tuple[Run, ...]) -> pandas.DataFrame:
     """Each held-out row's loss in nats a token, averaged over the runs (one a seed), and its tokens; index: row."""
-    frames = [run.predictions().set_index("row") for run in runs]
+    frames = [run.scores for run in runs]
     losses = pandas.concat([frame["loss"] for frame in frames], axis=1).mean(axis=1)
     return pandas.DataFrame({"loss": losses, "tokens": frames[0]["tokens"]})
 
 
 def loss_difference(left: tuple[Run, ...], right: tuple[Run, ...]) -> Difference:
     """Difference of two methods' losses, left - right, on the rows that both scored."""
-    both = row_losses(left).join(row_losses(right), how="inner", rsuffix="_right")
+    both = row_losses(left).join(row_losses(right)["loss"].rename("loss_right"), how="inner")
     return paired_difference(both["loss"].to_numpy(), both["loss_right"].to_numpy(), both["tokens"].to_numpy())
 
 
 def correct_pair(left: Run, right: Run) -> tuple[numpy.ndarray, numpy.ndarray] | None:
     """Which rows both runs got right; (N,) of bool each. None where right and wrong have no meaning."""
-    frames = [run.predictions() for run in (left, right)]
-    if any("correct" not in frame or frame["correct"].isna().any() for frame in frames):
+    frames = [run.scores for run in (left, right)]
+    if any(frame["correct"].isna().any() for frame in frames):
         return None
-    both = pandas.concat([frame.set_index("row")["correct"] for frame in frames], axis=1, join="inner")
+    both = pandas.concat([frame["correct"] for frame in frames], axis=1, join="inner")
     return both.iloc[:, 0].to_numpy(dtype=bool), both.iloc[:, 1].to_numpy(dtype=bool)
 
 

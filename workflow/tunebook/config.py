@@ -138,7 +138,7 @@ class Training(Section):
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     optim: Literal["adamw_torch", "adafactor", "sgd", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
     num_train_epochs: float = Field(3, gt=0, le=1000)
-    max_steps: int = Field(-1, ge=-1, description="optimizer steps; -1: as many as the epochs have")
+    max_steps: int = Field(-1, ge=-1, description="optimizer steps; -1 or 0: as many as the epochs have")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096)
     gradient_accumulation_steps: int = Field(1, ge=1, le=4096)
     per_device_eval_batch_size: int = Field(16, ge=1, le=4096)

@@ -10,20 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tunebook.curves import smooth, split_rows
-from tunebook.figure_style import (
-    BASE,
-    BLUE,
-    GREEN,
-    INK,
-    NARROW_IN,
-    PURPLE,
-    TRAINING,
-    VALIDATION,
-    VERMILLION,
-    WIDE_IN,
-    panels,
-    thin,
-)  # fmt: skip
+from tunebook.figure_style import NARROW_IN, WIDE_IN, panels, thin
+from tunebook.palette import BASE, BLUE, GREEN, INK, PURPLE, TRAINING, VALIDATION, VERMILLION
 from tunebook.study_folder import Experiment, Run
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

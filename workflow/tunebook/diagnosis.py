@@ -12,8 +12,8 @@ from typing import Any
 import numpy
 import pandas
 
-from tunebook.curves import by_epoch, smooth, split_rows
-from tunebook.typeset import fixed, integer, percent, plain
+from tunebook.curves import smooth, split_rows
+from tunebook.typeset import THIN, fixed, integer, percent, plain
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Rule:
     @property
     def stated(self) -> str:
         """The rule's sentence with its threshold in place (as a percentage where the sentence asks for one)."""
-        return self.sentence.format(share=percent(self.threshold), value=plain(self.threshold), floor=plain(self.floor))
+        return self.sentence.format(
+            share=f"{plain(100 * self.threshold)}{THIN}%", value=plain(self.threshold), floor=plain(self.floor)
+        )
 
 
 RULES = {
@@ -108,17 +110,19 @@ class Verdict:
         return self.rule in GRAVE
 
 
-def diagnose(history: pandas.DataFrame, lengths: dict[str, Any], profile: dict[str, Any]) -> tuple[Verdict, ...]:
+def diagnose(
+    history: pandas.DataFrame, epochs: pandas.DataFrame, lengths: dict[str, Any], profile: dict[str, Any]
+) -> tuple[Verdict, ...]:
     """All verdicts on a run, the gravest rule first.
 
-    Args: history: history.csv; lengths: the training split's entry of lengths.json; profile: profile.json.
+    Args: history: history.csv; epochs: `curves.by_epoch` of it; lengths: the training split's entry of lengths.json; profile: profile.json.
     """
     train, validation = split_rows(history, "train"), split_rows(history, "validation")
     steps, losses = validation["step"].to_numpy(), validation["loss"].to_numpy(dtype=float)
     training = train["loss"].to_numpy(dtype=float)
     verdicts = (
         divergence(training, losses),
-        overfitting(steps, validation["epoch"].to_numpy(dtype=float), losses, by_epoch(history)),
+        overfitting(steps, validation["epoch"].to_numpy(dtype=float), losses, epochs),
         underfitting(steps, losses),
         rate_high(steps, losses),
         rate_low(losses),

@@ -1,7 +1,6 @@
 """How all figures look, and how they are written: the same records give the same bytes.
 
-Colours are Okabe & Ito's (2008), told apart by people with any colour vision; each is also told by a line style or
-a place. `report` maps the ink, grid and series colours below to a dark theme, so no other colours are used.
+What a colour tells is also told by a line style, a marker or a place.
 """
 
 from __future__ import annotations
@@ -18,15 +17,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tunebook.palette import GRID, INK, QUIET
 from tunebook.records import write_text
 
-INK = "#222529"
-QUIET = "#6b7077"
-GRID = "#dcdfe3"
-PAPER = "#ffffff"
-BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
-TRAINING, VALIDATION, BASE = BLUE, VERMILLION, QUIET
-SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "D", "^", "v", "P")
 NARROW_IN, WIDE_IN = 4.5, 6.6  # inches: one column of panels, two columns of panels
 FONTS = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from tunebook.figure_style import BLUE, GREEN, GRID, INK, ORANGE, PAPER, PURPLE, QUIET, SKY, VERMILLION
+from tunebook.palette import BLUE, GREEN, GRID, INK, ORANGE, PAPER, PURPLE, QUIET, SKY, VERMILLION
 
 THEMED = {
     INK: "ink", QUIET: "quiet", GRID: "grid", PAPER: "paper", BLUE: "blue", VERMILLION: "vermillion", GREEN: "green",
@@ -32,8 +32,15 @@ def inline(svg: str, prefix: str, alternative: str) -> str:
         f'<svg role="img" aria-label="{html.escape(alternative, quote=True)}" viewBox="0 0 {width} {height}" '
         f'width="{float(width) / 0.75:.0f}" height="{float(height) / 0.75:.0f}">'
     )
-    body = re.sub(r"<!--.*?-->|\n\s*", lambda match: "" if match[0].startswith("<") else "\n", element, flags=re.DOTALL)
-    return opening + body[body.index(">") + 1 :].strip()
+    return opening + _slimmer(element[element.index(">") + 1 :])
+
+
+def _slimmer(body: str) -> str:
+    """Leave out what a page does not need: comments, fonts and defaults that its style sheet sets, white space."""
+    body = re.sub(r"<!--.*?-->|<style.*?</style>|font-family: [^;\"]*; |<g/>", "", body, flags=re.DOTALL)
+    body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
+    body = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"\s*([A-Za-z])\s*", r"\1", path[0]), body)
+    return re.sub(r"\s*\n\s*", "", body)
 
 
 def _own_id(name: str, prefix: str, referenced: set[str]) -> str:

@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model, prepare_model_
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
-from tunebook.quantization import COMPUTE_DTYPE, assert_quantized, let_falcon_be_quantized, quantization_config
+from tunebook.quantization import COMPUTE_DTYPE, assert_quantized, keep_nf4_layout, let_falcon_be_quantized, quantization_config
 
 AUTO_CLASSES = {
     "causal-lm": AutoModelForCausalLM,
@@ -64,6 +64,7 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
         raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
     if not quantization:
         model = model.to(present_device())
+    keep_nf4_layout(model)
     assert_quantized(model, quantization, skip)
     return model
 

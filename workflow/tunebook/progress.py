@@ -37,16 +37,14 @@ class Progress(TrainerCallback):
         if {"loss", "eval_loss"} & logs.keys():
             figures = "  ".join(f"{key} {value:.6g}" for key, value in logs.items() if isinstance(value, int | float))
             print(f"step {state.global_step}  {figures}", file=sys.stderr, flush=True)
+        if "loss" in logs:
+            self._show(state.global_step, state.max_steps)
 
-    def on_step_end(self, args, state, control, **kwargs):
-        now, done = time.monotonic(), state.global_step == state.max_steps
-        if now - self.printed < SECONDS_BETWEEN_LINES and not done:
+    def _show(self, step: int, steps: int) -> None:
+        now = time.monotonic()
+        if step <= self.first_step or (now - self.printed < SECONDS_BETWEEN_LINES and step < steps):
             return
         self.printed = now
-        left = (now - self.started) / (state.global_step - self.first_step) * (state.max_steps - state.global_step)
-        losses = f"loss {self.loss:.3f}" if self.loss is not None else ""
+        left = duration((now - self.started) / (step - self.first_step) * (steps - step))
         validation = f", validation {self.validation:.3f}" if self.validation is not None else ""
-        print(
-            f"train {self.run}: step {state.global_step} of {state.max_steps}, {losses}{validation}, {duration(left)} left",
-            flush=True,
-        )
+        print(f"train {self.run}: step {step} of {steps}, loss {self.loss:.3f}{validation}, {left} left", flush=True)

@@ -36,10 +36,21 @@ def let_falcon_be_quantized() -> None:
     modeling_falcon.FalconLinear = torch.nn.Linear
 
 
+def keep_nf4_layout(model: torch.nn.Module) -> None:
+    """Keep 4-bit layers in the layout that they are trained in. On a CPU with AVX-512 BF16, bitsandbytes 0.50 repacks a layer
+    at its first forward pass in eval mode, and the repacked layer has no backward pass: a validation before or within
+    training would silently cut the gradient."""
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
 def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modules: list[str]) -> int:
     """Number of quantized layers, after a check that it is what was asked for.
 
-    Left alone may be the output layer and `skip_modules`. Raises TunebookError if any other linear layer is unquantized.
+    Left alone may be the output layer, `skip_modules` and what the architecture keeps in float32 (T5's `wo`). Raises TunebookError if any other linear layer is unquantized.
     """
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
@@ -51,12 +62,13 @@ def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modu
             raise TunebookError(f"found {len(quantized)} quantized layers where none was asked for")
         return 0
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    kept = [*skip_modules, *(getattr(model, "_keep_in_fp32_modules", None) or [])]
     left = [
         name
         for name, module in linear.items()
         if not isinstance(module, wanted)
         and module is not head
-        and not any(part in name.split(".") or name.startswith(part) for part in skip_modules)
+        and not any(part in name.split(".") or name.startswith(part) for part in kept)
     ]
     if left or not quantized:
         raise TunebookError(

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import argparse
 import base64
-import importlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import markupsafe
+import pandas
 
-from tunebook import report_tables, typeset
+from tunebook import metrics, provenance_tables, report_tables, typeset
 from tunebook.answers import exchanges
 from tunebook.comparison import (
     CHOICE_MARGIN,
@@ -65,14 +66,15 @@ def render(study: Study, templates: Path) -> str:
     environment.filters |= {name: getattr(typeset, name) for name in names}
     environment.globals["file"] = lambda name: markupsafe.Markup((templates / name).read_text(encoding="utf-8"))
     try:
-        return environment.get_template("report.html.j2").render(context(study))
+        return environment.get_template("report.html.j2").render(context(study)).lstrip()
     except jinja2.TemplateNotFound as error:
         raise TunebookError(f"{templates}: no template {error.name}; give the project's report/ folder") from None
 
 
 def context(study: Study) -> dict[str, Any]:
     """Everything that the templates may name."""
-    parts = [experiment_part(study, experiment) for experiment in study.experiments]
+    tables = build_tables(study)
+    parts = [experiment_part(study, experiment, tables) for experiment in study.experiments]
     findings = {run["run"].name: run["found"] for part in parts for run in part["runs"]}
     outcomes = {run["run"].name: run["outcome"] for part in parts for run in part["runs"]}
     return {
@@ -80,17 +82,17 @@ def context(study: Study) -> dict[str, Any]:
         "experiments": parts,
         "summary": summary(study, parts),
         "runs_table": report_tables.runs_table(study, outcomes, findings),
-        "csv": {name: _data_uri(frame.to_csv(index=False)) for name, frame in build_tables(study).items()},
+        "csv": {"runs": _data_uri(tables["runs"])},
         "definitions": definitions(study),
         "rules": RULES,
-        "choice_rule": CHOICE_RULE.format(margin=typeset.number(CHOICE_MARGIN)),
+        "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
         "resamples": RESAMPLES,
         "provenance": provenance(study),
     }
 
 
-def experiment_part(study: Study, experiment: Experiment) -> dict[str, Any]:
-    """One experiment's section."""
+def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pandas.DataFrame]) -> dict[str, Any]:
+    """One experiment's section. Args: tables: `tables.build_tables` of the study."""
     choice = choose(experiment)
     chosen = experiment.methods[choice.method][0] if choice else experiment.runs[0]
     pairs, left_out = exchanges(experiment, chosen)
@@ -107,13 +109,14 @@ def experiment_part(study: Study, experiment: Experiment) -> dict[str, Any]:
         "medical": any(word in told for word in MEDICAL_WORDS),
         "examples": [_example(row) for row in experiment.profile["examples"]],
         "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
+        "csv": {name: _data_uri(frame[frame["experiment"] == experiment.name]) for name, frame in tables.items()},
         "exchanges": pairs,
         "exchanges_left_out": left_out,
         "tables": {
             "losses": report_tables.losses_table(experiment),
             "metrics": report_tables.metrics_table(experiment),
             "methods": report_tables.methods_table(experiment),
-            "arguments": report_tables.arguments_table(experiment),
+            "arguments": provenance_tables.arguments_table(experiment),
             "labels": report_tables.labels_table(chosen) if experiment.has_labels else None,
         },
     }
@@ -121,7 +124,7 @@ def experiment_part(study: Study, experiment: Experiment) -> dict[str, Any]:
 
 def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
     """One run: its paired difference to the base model, its verdicts, its outcome in a word."""
-    verdicts = diagnose(run.history, experiment.lengths["train"], experiment.profile)
+    verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
     difference = loss_difference((run,), (experiment.base,))
     pair = correct_pair(run, experiment.base) if experiment.has_labels else None
     return {
@@ -164,7 +167,7 @@ def figure_part(study: Study, experiment: Experiment, name: str) -> dict[str, An
     words = alternative(kind, experiment)
     data = {
         "loss": report_tables.curve_table,
-        "training": report_tables.curve_table,
+        "training": report_tables.gradient_table,
         "lengths": report_tables.lengths_table,
         "confusion": lambda one: report_tables.confusion_table(one.runs[0]),
     }
@@ -234,10 +237,7 @@ def choice_part(part: dict[str, Any]) -> dict[str, Any]:
 
 def definitions(study: Study) -> list[tuple[str, str]]:
     """(metric, its definition) for the metrics that occur in the study and are defined by the code that measures them."""
-    try:
-        defined = importlib.import_module("tunebook.metrics").definitions()
-    except ModuleNotFoundError:
-        defined = {}
+    defined = metrics.definitions()
     occurring = ("loss", "perplexity", "bits_per_byte")
     runs = [run for experiment in study.experiments for run in (experiment.base, *experiment.runs)]
     names = dict.fromkeys([*occurring, *(name for run in runs for name in run.evaluation["metrics"])])
@@ -253,28 +253,31 @@ def provenance(study: Study) -> dict[str, Any]:
                 versions[package].append(str(version))
     config = {key: value for key, value in study.record.items() if key != "runs"}
     return {
-        "models": report_tables.sources_table(study, "models"),
-        "datasets": report_tables.sources_table(study, "datasets"),
-        "runs": report_tables.identities_table(study),
+        "models": provenance_tables.sources_table(study, "models"),
+        "datasets": provenance_tables.sources_table(study, "datasets"),
+        "runs": provenance_tables.identities_table(study),
         "versions": versions,
         "config": json.dumps(config, indent=2, ensure_ascii=False),
     }
 
 
 def _example(row: dict[str, Any]) -> list[tuple[str, str]]:
-    """A sample row's fields as (name, text), long ones cut."""
+    """A sample row's fields as (name, text), long ones cut; a conversation as a line a turn."""
     fields = {key: value for key, value in row.items() if value not in (None, "", []) and not key.startswith("_")}
-    texts = {
-        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in fields.items()
-    }
-    return [
-        (key, typeset.visible(text[:EXAMPLE_CHARACTERS] + ("…" if len(text) > EXAMPLE_CHARACTERS else "")))
-        for key, text in texts.items()
-    ]
+    return [(key, typeset.visible(_cut(value))) for key, value in fields.items()]
 
 
-def _data_uri(text: str) -> str:
-    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+def _cut(value: Any) -> str:
+    if isinstance(value, list):
+        speakers = itertools.cycle(("user", "assistant"))
+        value = "\n".join(f"{speaker}: {turn}" for speaker, turn in zip(speakers, value, strict=False))
+    text = str(value)
+    return text if len(text) <= EXAMPLE_CHARACTERS else f"{text[:EXAMPLE_CHARACTERS]}…"
+
+
+def _data_uri(frame: pandas.DataFrame) -> str:
+    """A frame as a CSV file inside a link, in full precision."""
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(frame.to_csv(index=False).encode()).decode()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tunebook.comparison import better, mean
 from tunebook.curves import between_validations
 from tunebook.diagnosis import Verdict
 from tunebook.study_folder import Experiment, Run, Study
-from tunebook.tables import intervals_of, losses_of, metrics_of
+from tunebook.tables import losses_of
 from tunebook.typeset import (
     ABSENT,
     count,
@@ -80,8 +79,8 @@ def runs_table(study: Study, outcomes: dict[str, tuple[str, str]], findings: dic
             kind, outcome = outcomes[run.name]
             rows.append(
                 (
-                    Cell(experiment.title, link=f"#{experiment.name}"),
-                    Cell(run.method),
+                    Cell(experiment.title, link=f"#experiment-{experiment.name}"),
+                    Cell(run.method, kind="name"),
                     *((cell(run.seed, str(run.seed)),) if seeds else ()),
                     cell(run.loss, f"{fixed(experiment.base.loss)} → {fixed(run.loss)}"),
                     cell(run.loss - experiment.base.loss, signed(run.loss - experiment.base.loss), kind=kind),
@@ -136,7 +135,7 @@ def _run_words(experiment: Experiment, run: Run) -> str:
 def metrics_table(experiment: Experiment) -> Table:
     """A line a metric; the base run and each method: the mean over seeds with the first seed's 95 % interval below."""
     groups = {"base": (experiment.base,)} | experiment.methods
-    names = dict.fromkeys(name for runs in groups.values() for name in metrics_of(runs[0]))
+    names = dict.fromkeys(name for runs in groups.values() for name in runs[0].metrics)
     rows = []
     for name in names:
         direction = {1: "higher is better", -1: "lower is better", 0: ""}[better(name)]
@@ -146,13 +145,13 @@ def metrics_table(experiment: Experiment) -> Table:
 
 
 def _metric_cell(name: str, runs: tuple[Run, ...]) -> Cell:
-    values = [metrics_of(run).get(name) for run in runs]
+    values = [run.metrics.get(name) for run in runs]
     if any(value is None for value in values):
         return Cell(ABSENT, kind="quiet")
     value = mean(values)
     if len(values) > 1:
         return cell(value, score(value), note=f"{score(min(values))} to {score(max(values))} over {len(values)} seeds")
-    low, high = intervals_of(runs[0]).get(name, (None, None))
+    low, high = runs[0].intervals.get(name, (None, None))
     return cell(value, score(value), note="" if low is None else f"{score(low)} to {score(high)}")
 
 
@@ -202,24 +201,30 @@ def methods_table(experiment: Experiment) -> Table:
 
 
 def curve_table(experiment: Experiment) -> Table:
-    """The curves in figures: a line a validation."""
-    rows = []
-    for run in experiment.runs:
-        for line in between_validations(run.history).itertuples():
-            rows.append(
-                (
-                    Cell(_run_words(experiment, run)),
-                    cell(line.step, integer(line.step)),
-                    cell(line.epoch, fixed(line.epoch, 2)),
-                    cell(line.training_loss, fixed(line.training_loss)),
-                    cell(line.validation_loss, fixed(line.validation_loss)),
-                    cell(line.grad_norm, number(line.grad_norm)),
-                    cell(line.grad_norm_max, number(line.grad_norm_max)),
-                    cell(line.learning_rate, number(line.learning_rate)),
-                )
-            )
-    columns = figures("Step", "Epoch", "Training loss", "Validation loss", "Gradient norm", "highest", "Learning rate")
-    return Table((*words("Run"), *columns), tuple(rows))
+    """The loss curves in figures: a line a validation, the training loss since the one before."""
+    written = {"training_loss": fixed, "validation_loss": fixed}
+    return _course(experiment, figures("Training loss", "Validation loss"), written)
+
+
+def gradient_table(experiment: Experiment) -> Table:
+    """Gradient norm and learning rate in figures: a line a validation, over the steps since the one before."""
+    written = {"grad_norm": number, "grad_norm_max": number, "learning_rate": number}
+    return _course(experiment, figures("Gradient norm, mean", "highest", "Learning rate"), written)
+
+
+def _course(experiment: Experiment, columns: tuple[Column, ...], written: dict[str, Callable[[float], str]]) -> Table:
+    """Lines of `curves.between_validations` of all runs. Args: written: column -> how its values are written."""
+    rows = [
+        (
+            Cell(_run_words(experiment, run)),
+            cell(line["step"], integer(line["step"])),
+            cell(line["epoch"], fixed(line["epoch"], 2)),
+            *(cell(line[key], show(line[key])) for key, show in written.items()),
+        )
+        for run in experiment.runs
+        for line in between_validations(run.history).to_dict("records")
+    ]
+    return Table((*words("Run"), *figures("Step", "Epoch"), *columns), tuple(rows))
 
 
 def lengths_table(experiment: Experiment) -> Table:
@@ -231,82 +236,3 @@ def lengths_table(experiment: Experiment) -> Table:
     ]  # fmt: skip
     columns = figures("Rows", "Tokens", "of them learnt", "Shortest", "Median", "95th percentile", "Longest", "Cut")
     return Table((*words("Split"), *columns), tuple(rows))
-
-
-def sources_table(study: Study, kind: str) -> Table:
-    """Provenance of models or data sets. Args: kind: "models" or "datasets"."""
-    rows = []
-    for name in dict.fromkeys(_used(study, kind)):
-        record = study.provenance(kind, name)
-        amount = record["rows"] if "rows" in record else record.get("parameters")
-        rows.append(
-            (
-                Cell(name, note="synthetic" if kind == "datasets" and record["synthetic"] else ""),
-                Cell(_source_words(record["source"]), kind="long"),
-                Cell(str(record["revision"] or ABSENT), kind="long"),
-                Cell(record["sha256"] or ABSENT, kind="hash"),
-                Cell(record["licence"]),
-                cell(amount, integer(amount) if kind == "datasets" else count(amount)),
-                Cell(record["retrieved"]),
-            )
-        )
-    columns = (
-        *words("Name", "Source", "Revision", "SHA-256", "Licence"),
-        Column("Rows" if kind == "datasets" else "Parameters"),
-    )
-    return Table((*columns, *words("Retrieved (UTC)")), tuple(rows))
-
-
-def _used(study: Study, kind: str) -> list[str]:
-    return [experiment.spec[kind.removesuffix("s")] for experiment in study.experiments]
-
-
-def _source_words(source: Any) -> str:
-    """A source's type, then what names it."""
-    if not isinstance(source, dict):
-        return str(source)
-    named = [
-        f"{key} {value}" for key, value in source.items() if key not in ("type", "sha256") and value not in (None, [])
-    ]
-    return f"{source['type']}: {', '.join(named)}" if named else source["type"]
-
-
-def identities_table(study: Study) -> Table:
-    """Every run with its identity, device and counts."""
-    rows = []
-    for experiment in study.experiments:
-        for run in (experiment.base, *experiment.runs):
-            record = run.training or {}
-            rows.append(
-                (
-                    Cell(run.name),
-                    Cell(run.spec["identity"], kind="hash"),
-                    Cell(record.get("device", ABSENT)),
-                    cell(record.get("steps"), integer(record.get("steps", math.nan))),
-                    cell(record.get("tokens"), integer(record.get("tokens", math.nan))),
-                    cell(record.get("quantized_layers"), integer(record.get("quantized_layers", math.nan))),
-                )
-            )
-    columns = (*words("Run", "Identity", "Device"), *figures("Steps", "Tokens seen", "Quantized layers"))
-    return Table(columns, tuple(rows))
-
-
-def arguments_table(experiment: Experiment) -> Table:
-    """Training and adapter arguments; a column a method where methods differ, else one."""
-    specs = {method: _flat(runs[0].spec) for method, runs in experiment.methods.items()}
-    alike = len({json.dumps(spec, sort_keys=True) for spec in specs.values()}) == 1
-    columns = {"Value": next(iter(specs.values()))} if alike else specs
-    names = dict.fromkeys(name for spec in specs.values() for name in spec)
-    rows = [
-        (Cell(name, kind="code"), *(Cell(spec.get(name, ABSENT), kind="long") for spec in columns.values()))
-        for name in names
-    ]
-    return Table(words("Argument", *columns), tuple(rows))
-
-
-def _flat(spec: dict[str, Any]) -> dict[str, str]:
-    """All arguments of a run as text, adapter and generation arguments behind those of training."""
-    sections = ("training", "adapter", "generation")
-    flat = {key: value for section in sections for key, value in (spec[section] or {}).items()}
-    flat["quantization"] = spec["quantization"]
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat.items()}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from tunebook.comparison import better
-from tunebook.figure_style import BASE, BLUE, INK, MARKERS, NARROW_IN, PAPER, QUIET, SERIES, plt
+from tunebook.figure_style import MARKERS, NARROW_IN
+from tunebook.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
 from tunebook.study_folder import Experiment, Run
-from tunebook.tables import metrics_of
 from tunebook.typeset import fixed, integer, metric_title
 
 SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", BLUE])
@@ -25,7 +26,7 @@ def draw_metrics(experiment: Experiment) -> Figure:
     Above, losses (lower is better); below, metrics between 0 and 1. Perplexity and lengths stand in the table only.
     """
     runs = {"base": experiment.base} | {method: group[0] for method, group in experiment.methods.items()}
-    values = {name: metrics_of(run) for name, run in runs.items()}
+    values = {name: run.metrics for name, run in runs.items()}
     names = [name for name, value in values["base"].items() if value is not None]
     losses = [name for name in names if name in ("loss", "bits_per_byte") or name.endswith("_loss")]
     shares = [
@@ -71,8 +72,8 @@ def _lines_of_metrics(
                 continue
             places.append(place + offsets[index])
             points.append(value)
-            if name in run.evaluation["intervals"]:
-                axis.plot(run.evaluation["intervals"][name], [places[-1]] * 2, color=colour, linewidth=1.3)
+            if name in run.intervals:
+                axis.plot(run.intervals[name], [places[-1]] * 2, color=colour, linewidth=1.3)
         fill = {"fillstyle": "none"} if is_base else {}
         axis.plot(points, places, marker, color=colour, markersize=5.5, linestyle="none", label=run_name, **fill)
     arrows = {1: "↑", -1: "↓", 0: "·"}

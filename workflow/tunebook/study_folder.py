@@ -5,12 +5,15 @@ The files and their keys are described in `results/README.md`. Nothing but compl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas
 
+from tunebook.curves import by_epoch
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
 
@@ -37,9 +40,28 @@ class Run:
         """Held-out loss in nats a supervised token."""
         return self.evaluation["loss"]
 
-    def predictions(self) -> pandas.DataFrame:
-        """One line a held-out row: row, input, reference, prediction, loss, correct."""
-        return pandas.read_parquet(self.folder / "predictions.parquet")
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Loss, perplexity, bits per byte, then the metrics of the task."""
+        whole = {name: self.evaluation[name] for name in ("loss", "perplexity", "bits_per_byte")}
+        return whole | self.evaluation["metrics"]
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Metric -> its 95 % interval, where there is one. Perplexity rises with the loss, and so do its limits."""
+        known = {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
+        return {"perplexity": tuple(math.exp(min(limit, 700.0)) for limit in known["loss"])} | known
+
+    @cached_property
+    def scores(self) -> pandas.DataFrame:
+        """One line a held-out row, its texts left out: index row; loss (nats a token), tokens, correct (or None)."""
+        columns = ["row", "loss", "tokens", "correct"]
+        return pandas.read_parquet(self.folder / "predictions.parquet", columns=columns).set_index("row")
+
+    @cached_property
+    def epochs(self) -> pandas.DataFrame:
+        """Losses by epoch, see `curves.by_epoch`; not for the base run."""
+        return by_epoch(self.history)
 
     def samples(self) -> list[dict[str, Any]]:
         """The answers to the experiment's prompts, in the order of the prompts."""

@@ -11,13 +11,12 @@ import numpy
 import pandas
 
 from tunebook.comparison import loss_difference, share_removed
-from tunebook.curves import EPOCH_SLACK, by_epoch
+from tunebook.curves import EPOCH_SLACK
 from tunebook.diagnosis import diagnose
 from tunebook.records import write_csv, write_text
 from tunebook.study_folder import Experiment, Run, Study, read_study
 from tunebook.typeset import number
 
-WHOLE_RUN_METRICS = ("loss", "perplexity", "bits_per_byte")
 TITLES = {
     "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",
     "losses": "Losses by epoch, in nats a supervised token, with published figures",
@@ -39,8 +38,8 @@ def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
 def run_line(experiment: Experiment, run: Run) -> dict[str, Any]:
     """One finetuned run against its base; `loss_gain` is base minus run in nats a token, paired by row."""
     gain = loss_difference((experiment.base,), (run,))
-    verdicts = diagnose(run.history, experiment.lengths["train"], experiment.profile)
-    metrics, base_metrics = run.evaluation["metrics"], experiment.base.evaluation["metrics"]
+    verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
+    metrics, base_metrics = run.metrics, experiment.base.metrics
     return {
         "experiment": run.experiment,
         "method": run.method,
@@ -79,7 +78,7 @@ def losses_of(experiment: Experiment, run: Run) -> pandas.DataFrame:
 
     A published epoch that the run did not reach keeps a line of its own, without measured losses.
     """
-    measured = by_epoch(run.history)[["epoch", "training_loss", "validation_loss"]]
+    measured = run.epochs[["epoch", "training_loss", "validation_loss"]]
     measured["number"] = numpy.ceil(measured["epoch"] - EPOCH_SLACK)
     lines = [] if experiment.spec["published"] is None else experiment.spec["published"]["losses"]
     published = pandas.DataFrame(lines, columns=["epoch", "training_loss", "validation_loss"], dtype=float)
@@ -99,25 +98,10 @@ def metrics_table(study: Study) -> pandas.DataFrame:
     lines = []
     for experiment in study.experiments:
         for run in (experiment.base, *experiment.runs):
-            for metric, value in metrics_of(run).items():
-                low, high = intervals_of(run).get(metric, (math.nan, math.nan))
+            for metric, value in run.metrics.items():
+                low, high = run.intervals.get(metric, (math.nan, math.nan))
                 lines.append((run.experiment, run.method, run.seed, metric, value, low, high))
     return pandas.DataFrame(lines, columns=["experiment", "method", "seed", "metric", "value", "low", "high"])
-
-
-def metrics_of(run: Run) -> dict[str, float | None]:
-    """Loss, perplexity, bits per byte, then the metrics of the task."""
-    return {name: run.evaluation[name] for name in WHOLE_RUN_METRICS} | {
-        name: value for name, value in run.evaluation["metrics"].items() if name not in WHOLE_RUN_METRICS
-    }
-
-
-def intervals_of(run: Run) -> dict[str, tuple[float, float]]:
-    """Metric -> its 95 % interval, where there is one. Perplexity rises with the loss, so its limits follow from it."""
-    intervals = {name: tuple(limits) for name, limits in run.evaluation["intervals"].items()}
-    if "loss" in intervals and "perplexity" not in intervals:
-        intervals["perplexity"] = tuple(math.exp(min(limit, 700.0)) for limit in intervals["loss"])
-    return intervals
 
 
 def method_line(run: Run) -> dict[str, Any]:

@@ -65,23 +65,24 @@ def percent(share: float | None, digits: int = 3) -> str:
     return f"{number(100 * share, digits)}{THIN}%"
 
 
-def _scaled(value: float | None, units: tuple[tuple[float, str], ...]) -> str:
+def _scaled(value: float | None, units: tuple[tuple[float, str], ...], least: float, unit: str = "") -> str:
+    """A number in the largest unit that it fills; below `least` as a whole number of `unit`."""
     if value is None or math.isnan(value):
         return ABSENT
-    for size, unit in units:
-        if abs(value) >= 0.9995 * size:
-            return f"{number(value / size)}{THIN}{unit}".rstrip(THIN)
-    return integer(value)
+    for scale, name in units:
+        if abs(value) >= max(0.9995 * scale, least):
+            return f"{number(value / scale)}{THIN}{name}"
+    return f"{integer(value)}{THIN}{unit}" if unit else integer(value)
 
 
 def count(value: float | None) -> str:
-    """A large count, shortened: 134.5 million -> 135 M."""
-    return _scaled(value, ((1e9, "B"), (1e6, "M"), (1e4, "k") if value and value >= 1e4 else (1e3, "k")))
+    """A large count, shortened: 134.5 million -> 135 M; below 10 000 it stays whole."""
+    return _scaled(value, ((1e9, "B"), (1e6, "M"), (1e3, "k")), least=10_000)
 
 
 def size(value_bytes: float | None) -> str:
     """Bytes in decimal units: 1 GB = 1 000 MB = 1 000 000 000 bytes."""
-    return _scaled(value_bytes, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (0.0, "B")))
+    return _scaled(value_bytes, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")), least=1000, unit="B")
 
 
 def duration(value_s: float | None) -> str:

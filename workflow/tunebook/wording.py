@@ -12,6 +12,26 @@ from pydantic import BaseModel
 
 from tunebook.config import Study
 
+NAME = "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most"
+SHA256 = "64 hexadecimal digits (0-9, a-f)"
+EXPECTED = {  # pydantic's kind of finding -> what the file should say
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "tuple_type": "a list",
+    "too_short": "at least one entry",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+
 
 def nearest(word: object, allowed: list[str]) -> str:
     """`; did you mean X?` if a name is near enough, else nothing."""
@@ -23,7 +43,9 @@ def shown(value: object) -> str:
     """A value as a message shows it: short, and a mapping only as such."""
     if value is None:
         return "nothing"
-    text = "a mapping" if isinstance(value, Mapping) else repr(value) if isinstance(value, str) else str(value)
+    if isinstance(value, Mapping):
+        return "a mapping" if value else "an empty mapping"
+    text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -39,18 +61,37 @@ def sentence(detail: Mapping[str, Any], root: type[BaseModel] = Study) -> str:
     if kind in ("literal_error", "union_tag_invalid"):
         word = context.get("tag", found)
         allowed = str(context.get("expected") or context.get("expected_tags")).replace("'", "").replace(" or ", ", ")
-        return f"{path}: found {shown(word)}; allowed: {allowed}{nearest(word, allowed.split(', '))}"
+        or_list = " or a list" if _is_mark(detail["loc"][-1]) else ""
+        return f"{path}: found {shown(word)}; allowed: {allowed}{or_list}{nearest(word, allowed.split(', '))}"
     if kind == "union_tag_not_found":
         allowed = ", ".join(_variants(model))
         return f"{path}: found {shown(found)}; expected a mapping with a type, one of {allowed}"
     if kind == "string_pattern_mismatch":
-        digits = "64 hexadecimal digits (0-9, a-f)"
-        return f"{path}: found {shown(found)}; allowed: {digits if '0-9a-f' in context['pattern'] else _NAME}"
+        return f"{path}: found {shown(found)}; allowed: {SHA256 if '0-9a-f' in context['pattern'] else NAME}"
+    if kind in EXPECTED:
+        quotes = "; write it in quotes" if kind == "string_type" and isinstance(found, bool | int | float) else ""
+        return f"{path}: found {shown(found)}; expected {EXPECTED[kind]}{quotes}"
     message = detail["msg"].replace("Input should", "it should")
     return f"{path}: found {shown(found)}; {message[0].lower()}{message[1:]}"
 
 
-_NAME = "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most"
+def sentences(details: list[Mapping[str, Any]], root: type[BaseModel] = Study) -> list[str]:
+    """All findings of pydantic as sentences, less those that say a thing again: where a word or a list may stand, it
+    reports on both, and it calls a list short whose entries are wrong."""
+    chosen = []
+    for detail in details:
+        if detail["type"] == "too_short" and detail["input"]:
+            continue
+        mark = str(next(filter(_is_mark, detail["loc"]), ""))
+        is_list = isinstance(detail["input"], list | tuple) or not _is_mark(detail["loc"][-1])
+        if not mark or mark.startswith("tuple[") == is_list:
+            chosen.append(sentence(detail, root))
+    return chosen
+
+
+def _is_mark(part: Any) -> bool:
+    """Whether a part of a location is pydantic's mark for the branch of a union of a word and a list."""
+    return str(part).startswith(("literal[", "tuple["))
 
 
 def _walk(location: tuple, root: type[BaseModel]) -> tuple[str, Any]:
@@ -60,7 +101,7 @@ def _walk(location: tuple, root: type[BaseModel]) -> tuple[str, Any]:
     """
     parts, model = [], root
     for part in location:
-        if part == "[key]" or str(part).startswith(("literal[", "tuple[", "function-")):
+        if part == "[key]" or _is_mark(part):
             continue
         if part in _variants(model):
             model = _variants(model)[part]

@@ -114,9 +114,7 @@ def _vignette(rng: random.Random, condition: Condition) -> dict[str, str]:
     slots = _pronouns(sex) | {"t": span, "seen": listed(findings)}
     urgent = span.endswith(("hour", "hours", "minutes"))
     arrival = rng.choice(_ARRIVALS_OF_CHILDREN if age < 10 else _URGENT_ARRIVALS if urgent else _ARRIVALS)
-    sentences = [
-        f"a(n) {age}-year-old {_person(age, sex)} {arrival} {rng.choice(alternatives(condition.complaints))}"
-    ]
+    sentences = [f"a(n) {age}-year-old {_person(age, sex)} {arrival} {rng.choice(alternatives(condition.complaints))}"]
     middle = [rng.choice(alternatives(condition.histories)), rng.choice(_EXAMINED)]
     if rng.random() < 0.25:
         middle.reverse()

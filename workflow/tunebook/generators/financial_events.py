@@ -3,9 +3,9 @@
 # Events that come in three versions with the same words: (negative, neutral, positive).
 EVENTS = (
     (
-        "{who} has lost its {sum} contract to deliver {product} to {other}",
+        "{who} has lost its contract worth {sum} to deliver {product} to {other}",
         "{who} has a contract to deliver {product} to {other}; the sum is not made public",
-        "{who} has won a {sum} contract to deliver {product} to {other}",
+        "{who} has won a contract worth {sum} to deliver {product} to {other}",
     ),
     (
         "{other} will not renew the contract under which {company} supplies it with {product}",

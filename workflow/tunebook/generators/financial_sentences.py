@@ -52,7 +52,7 @@ PAIRED = (
 # What a change did not do: the label is turned round.
 NEGATED = (
     "contrary to the forecast, {company}'s {q} did not {move} {now}",
-    "{company}'s {q} did not {move} {now} although the board had counted on it",
+    "{company}'s {q} did not {move} {now} although the board had expected it",
     "analysts at {bank} no longer think that {company}'s {q} will {move} in {next_year}",
     "{company} does not expect its {q} to {move} in {next_year} after all",
     "the {noun} in {the_q} that {company} had forecast did not come {now}",

@@ -46,19 +46,14 @@ BAD = (
     Quantity("operating loss", False, "slice", earnings=True, countable=True),
     Quantity("net loss", False, "slice", earnings=True, countable=True),
     Quantity("pretax loss", False, "slice", earnings=True, countable=True),
-    Quantity("loss per share", False, "per share", earnings=True, countable=True),
     Quantity("net debt", False, "part"),
     Quantity("interest costs", True, "slice"),
     Quantity("credit losses", True, "slice"),
     Quantity("raw material costs", True, "part"),
     Quantity("personnel costs", True, "part"),
     Quantity("energy costs", True, "slice"),
-    Quantity("repair costs", True, "slice"),
     Quantity("overdue receivables", True, "part"),
-    Quantity("warranty expenses", True, "slice"),
-    Quantity("staff turnover", False, "percent"),
     Quantity("reject rate", False, "percent", countable=True),
-    Quantity("share of unpaid invoices", False, "percent", countable=True),
     Quantity("customer complaints", True, "count"),
     Quantity("order cancellations", True, "count"),
 )
@@ -80,6 +75,9 @@ DOWN = (
     ("went down", "go down", "gone down"),
     ("shrank", "shrink", "shrunk"),
 )
+# What losses alone do.
+WIDEN = ("widened", "widen", "widened")
+NARROW = ("narrowed", "narrow", "narrowed")
 # bare, with its article
 UP_NOUNS = (("rise", "a rise"), ("increase", "an increase"), ("jump", "a jump"), ("increase", "growth"))
 DOWN_NOUNS = (("fall", "a fall"), ("decrease", "a decrease"), ("decline", "a decline"), ("drop", "a drop"))

@@ -1,0 +1,51 @@
+# `make report`: from an empty clone to the report. `make test`: install and pass the tests. Needs Python >= 3.11 with venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+CONFIG ?= config/config.yaml
+
+.PHONY: help install report test check format clean
+
+help:
+	@echo "make report    install what is pinned and make the report of the miniature study (20 minutes on 2 cores)"
+	@echo "make test      install and run the tests (3 minutes)"
+	@echo "make check     linters, and that generated files are in step"
+	@echo "make install   only install, into $(VENV)"
+	@echo "make format    format code and rules"
+	@echo "make clean     delete the environment; results stay"
+
+# The lock is given as constraints: on a machine with a GPU torch brings CUDA packages that a lock made without one lacks.
+$(VENV)/installed: envs/requirements.txt envs/lock.txt
+	$(PYTHON) -c 'import sys; sys.exit("Tunebook needs Python 3.11 or newer; found %s. Try: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt -c envs/lock.txt
+	echo $(CURDIR)/workflow > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tunebook.pth
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed envs/requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt -c envs/lock.txt
+	touch $@
+
+install: $(VENV)/installed
+
+report: install
+	snakemake --cores 1 --resources gpu=1 --configfile $(CONFIG)
+
+test: $(VENV)/installed-dev
+	python -m pytest -n 2
+
+check: $(VENV)/installed-dev
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	python -m tunebook check config/config.yaml > /dev/null
+
+format: $(VENV)/installed-dev
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+clean:
+	rm -rf $(VENV)

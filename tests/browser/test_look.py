@@ -1,0 +1,122 @@
+"""The report in a real browser: silent, self-contained, sortable, printable, readable without scripts."""
+
+import importlib.util
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.records import fake_study
+
+from tunebook.figures import write_figures
+from tunebook.records import write_text
+from tunebook.report import render
+from tunebook.study_folder import read_study
+
+HERE = Path(__file__).parent
+TEMPLATES = HERE.parents[1] / "report"
+
+
+def load(name):
+    """A script of this folder as a module."""
+    sys.path.insert(0, str(HERE))
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+chromium = load("chromium")
+look = load("look")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(chromium.find() is None, reason="no chromium here: apt-get install chromium"),
+]
+
+
+def bind(folder):
+    study = read_study(folder)
+    for experiment in study.experiments:
+        write_figures(experiment, folder / "figures" / experiment.name)
+    start = time.monotonic()
+    write_text(folder / "report.html", render(study, TEMPLATES))
+    return folder / "report.html", time.monotonic() - start
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return bind(fake_study(tmp_path_factory.mktemp("study"), experiments=2, methods=4))[0]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.Browser() as browser:
+        yield browser
+
+
+def test_the_page_is_silent_asks_for_nothing_and_fits_every_width(report, tmp_path):
+    seen = look.look(report, tmp_path)
+    assert seen["console"] == []
+    assert seen["requests"] == []
+    assert set(seen["overflow_px"].values()) == {0}
+    assert all(Path(path).stat().st_size > 5000 for path in seen["pictures"])
+    pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "print.pdf").read_bytes())
+    assert 3 <= len(pages) <= 40
+
+
+def test_what_a_model_wrote_does_nothing(report, browser):
+    browser.open(report.as_uri(), 1280, dark=False)
+    assert browser.evaluate("document.title") == "Fake study"
+    assert browser.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_a_click_on_a_head_sorts_and_another_turns_it_round(report, browser):
+    browser.open(report.as_uri(), 1280, dark=False)
+    column = "[...document.querySelectorAll('#summary tbody tr')].map(row => Number(row.cells[2].dataset.sort))"
+    click = "document.querySelectorAll('#summary th button')[2].click()"
+    browser.evaluate(click)
+    rising = browser.evaluate(column)
+    assert rising == sorted(rising)
+    assert browser.evaluate("document.querySelectorAll('#summary th')[2].ariaSort") == "ascending"
+    browser.evaluate(click)
+    assert browser.evaluate(column) == rising[::-1]
+
+
+def test_everything_stands_without_scripts(report, browser):
+    browser.open(report.as_uri(), 1280, dark=False, scripts=False)
+    assert browser.evaluate("document.querySelectorAll('#summary tbody tr').length") == 5
+    assert browser.evaluate("document.querySelectorAll('th button').length") == 0
+    assert browser.evaluate("document.querySelector('.contents details').open") is True
+
+
+def test_colours_keep_their_contrast_in_both_themes(report, browser):
+    """WCAG 2.1 AA: 4.5 to 1 for text. Colours are measured where the page has them, not in the style sheet."""
+    measure = """
+      (() => {
+        const parts = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+        const light = (c) => { const [r, g, b] = parts(c).map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const behind = (e) => { for (; e; e = e.parentElement) {
+          const c = getComputedStyle(e).backgroundColor; if (!c.startsWith("rgba(0, 0, 0, 0")) return c; } return "rgb(255,255,255)"; };
+        const ratio = (e) => { const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
+          return (a + 0.05) / (b + 0.05); };
+        const shown = [...document.querySelectorAll("p, a, dd, dt, td, th, h1, h2, h3, h5, small, summary, figcaption, .remark, mark")];
+        return Math.min(...shown.filter((e) => e.checkVisibility()).map(ratio));
+      })()
+    """
+    for dark in (False, True):
+        browser.open(report.as_uri(), 1280, dark)
+        assert browser.evaluate(measure) >= 4.5, f"dark={dark}"
+
+
+def test_two_hundred_runs_are_bound_in_time_and_can_be_used(tmp_path, browser):
+    folder = fake_study(tmp_path, experiments=2, methods=4, seeds=40, steps=200)
+    report, seconds = bind(folder)
+    assert len(read_study(folder).runs) == 200
+    assert seconds < 30
+    assert report.stat().st_size < 10e6
+    browser.open(report.as_uri(), 1280, dark=False)
+    assert browser.evaluate("document.querySelectorAll('#summary tbody tr').length") == 200

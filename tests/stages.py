@@ -1,0 +1,48 @@
+"""Run the stages up to training as functions, on a tiny study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from tunebook import __main__ as command_line
+from tunebook.records import read_json
+from tunebook.resolve import resolve
+
+
+def run_stage(*arguments: object) -> None:
+    """`python -m tunebook ...`, in this process; any failure fails the test."""
+    assert command_line.main([str(argument) for argument in arguments]) == 0
+
+
+def prepared(config: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """Everything up to the tokens of the first experiment. Returns the places that later stages are given."""
+    results = folder / "results"
+    resolve(config, results)
+    study, (name, experiment) = results / "study.json", next(iter(config["experiments"].items()))
+    dataset, model = experiment["dataset"], experiment["model"]
+    places = {"results": results, "study": study, "model": folder / "models" / model, "tokens": results / "tokens" / name}
+    places["dataset"] = results / "datasets" / dataset
+    run_stage("fetch-model", "--study", study, "--model", model, "--output", places["model"])
+    run_stage("fetch-dataset", "--study", study, "--dataset", dataset, "--output", folder / "raw")
+    raw = folder / "raw" / "raw.parquet"
+    run_stage("prepare", "--study", study, "--dataset", dataset, "--raw", raw, "--output", places["dataset"])
+    tokenize = ["--dataset", places["dataset"], "--model", places["model"], "--output", places["tokens"]]
+    run_stage("tokenize", "--study", study, "--experiment", name, *tokenize)
+    return places
+
+
+def train_arguments(places: dict[str, Path], run: str) -> list[object]:
+    """Arguments of the stage `train` for a run."""
+    folder = places["results"] / "runs" / run
+    arguments = ["train", "--run", folder / "run.json", "--model", places["model"], "--tokens", places["tokens"]]
+    return [*arguments, "--checkpoints", places["results"] / "checkpoints", "--output", folder]
+
+
+def trained(places: dict[str, Path], run: str) -> tuple[dict[str, Any], pandas.DataFrame]:
+    """Train a run to its end. Returns training.json and history.csv."""
+    run_stage(*train_arguments(places, run))
+    folder = places["results"] / "runs" / run
+    return read_json(folder / "training.json"), pandas.read_csv(folder / "history.csv")

@@ -1,0 +1,146 @@
+"""The workflow itself, on a tiny study: what runs, what runs again after a change, and what does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tests import tiny
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "workflow", "report", "envs", "config")
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Run snakemake in a checkout. Returns what it printed; a failure fails the test."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, "--configfile", "config/tiny.yaml"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output + logs_of(folder)
+    return output
+
+
+def logs_of(folder: Path) -> str:
+    return "".join(f"\n== {log}\n{log.read_text()[-1500:]}" for log in folder.glob("results/**/logs/**/*.log"))
+
+
+def planned(folder: Path) -> dict[str, set[str]]:
+    """What `snakemake -n` would run: rule -> its wildcards or outputs."""
+    output = snakemake(folder, "-n")
+    jobs: dict[str, set[str]] = {}
+    for block in re.split(r"\n(?=(?:local)?rule |\[)", output):
+        if found := re.match(r"(?:local)?rule (\w+):", block):
+            wildcards = re.search(r"wildcards: (.*)", block)
+            jobs.setdefault(found[1], set()).add(wildcards[1] if wildcards else "")
+    jobs.pop("default", None)
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A checkout with a tiny study of two experiments, run to its report."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
+        copy(ROOT / part, folder / part)
+    (folder / "sources").mkdir()
+    config = tiny.study(folder / "sources", methods=["lora", "int8-lora"])
+    second = dict(config["experiments"]["words"], title="More words", methods=["full"])
+    config["experiments"]["more"] = second
+    write(folder, config)
+    snakemake(folder)
+    return folder
+
+
+def write(folder: Path, config: dict) -> None:
+    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+@pytest.fixture
+def config(finished):
+    """The study's config, put back after the test."""
+    before = (finished / "config" / "tiny.yaml").read_text()
+    yield yaml.safe_load(before)
+    (finished / "config" / "tiny.yaml").write_text(before)
+
+
+def test_it_ends_in_a_report_and_records(finished):
+    results = finished / "results" / "tiny"
+    assert "A tiny study" in (results / "report.html").read_text()
+    for name in ("words/base", "words/lora", "words/int8-lora", "more/base", "more/full"):
+        record = json.loads((results / "runs" / name / "seed-0" / "evaluation.json").read_text())
+        assert record["rows"] == 12
+    assert json.loads((results / "runs/words/int8-lora/seed-0/training.json").read_text())["quantized_layers"] > 0
+    assert not list(finished.glob("results/**/*.part"))
+
+
+def test_at_once_again_there_is_nothing_to_do(finished):
+    assert planned(finished) == {}
+
+
+def test_a_touch_changes_nothing(finished):
+    for file in [*finished.glob("workflow/tunebook/*.py"), *finished.glob("report/**/*"), *finished.glob("results/**/*.parquet")]:
+        os.utime(file)
+    assert planned(finished) == {}
+
+
+def test_a_learning_rate_runs_its_own_experiment_again(finished, config):
+    config["experiments"]["words"]["training"]["learning_rate"] = 0.005
+    write(finished, config)
+    jobs = planned(finished)
+    assert set(jobs) == {"resolve", "train", "evaluate", "sample", "tables", "figures_with_labels", "report"}
+    assert all("experiment=words" in run for run in jobs["train"] | jobs["evaluate"] | jobs["sample"])
+    assert not any("method=base" in run for run in jobs["evaluate"] | jobs["sample"])
+
+
+def test_a_prompt_asks_for_new_samples_only(finished, config):
+    config["experiments"]["more"]["prompts"].append("sales fell")
+    write(finished, config)
+    jobs = planned(finished)
+    assert set(jobs) == {"resolve", "sample", "tables", "figures_with_labels", "report"}
+    assert all("experiment=more" in run for run in jobs["sample"])
+
+
+def test_another_experiment_leaves_the_others_alone(finished, config):
+    config["experiments"]["third"] = dict(config["experiments"]["words"], methods=["lora"])
+    write(finished, config)
+    jobs = planned(finished)
+    assert all("experiment=third" in run for run in jobs["train"] | jobs["evaluate"] | jobs["tokenize"])
+    assert "prepare" not in jobs
+
+
+@pytest.mark.parametrize(
+    ("file", "rules"),
+    [
+        ("report/style.css", {"report"}),
+        ("workflow/tunebook/report.py", {"report"}),
+        ("workflow/tunebook/trainer.py", {"train", "evaluate", "sample", "tables", "figures_with_labels", "report"}),
+        ("workflow/tunebook/sample.py", {"sample", "tables", "figures_with_labels", "report"}),
+        ("README.md", set()),
+    ],
+)
+def test_an_edit_runs_what_depends_on_it(finished, file, rules):
+    path = finished / file
+    before = path.read_text() if path.exists() else ""
+    path.write_text(before + ("\n/* edited */\n" if file.endswith(".css") else "\n# edited\n"))
+    try:
+        assert set(planned(finished)) == rules
+    finally:
+        path.write_text(before)
+
+
+def test_a_study_on_the_command_line_replaces_the_default_one(finished):
+    assert "miniature" not in snakemake(finished, "-n")
+
+
+def test_snakemakes_own_report_holds_figures_and_tables(finished):
+    snakemake(finished, "--report", "report.zip")
+    assert (finished / "report.zip").stat().st_size > 10_000

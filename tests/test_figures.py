@@ -1,0 +1,113 @@
+"""The figures: fixed names, the same bytes each time, text that is text, and nothing heavy to import."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from tests.records import fake_study
+from tunebook.errors import TunebookError
+from tunebook.figure_names import figure_names
+from tunebook.figure_style import thin
+from tunebook.figure_words import alternative
+from tunebook.figures import write_figures
+from tunebook.inline_svg import inline
+from tunebook.records import read_json
+from tunebook.study_folder import read_experiment, read_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return read_study(fake_study(tmp_path_factory.mktemp("study"), experiments=2, methods=3, seeds=2))
+
+
+@pytest.fixture(scope="module")
+def drawn(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    return {e.name: write_figures(e, folder / e.name) for e in study.experiments}
+
+
+def test_names_are_those_that_the_workflow_expects(study, drawn):
+    for experiment in study.experiments:
+        assert [path.name for path in drawn[experiment.name]] == figure_names(experiment.has_labels)
+    assert "confusion.svg" in figure_names(True)
+    assert "confusion.svg" not in figure_names(False)
+
+
+def test_the_same_records_give_the_same_bytes(study, drawn, tmp_path):
+    for path, again in zip(drawn["experiment-0"], write_figures(study.experiments[0], tmp_path), strict=True):
+        assert path.read_bytes() == again.read_bytes()
+        assert b"<dc:date>" not in path.read_bytes()
+
+
+def test_figures_are_svg_with_real_text(drawn):
+    for paths in drawn.values():
+        for path in paths:
+            root = ElementTree.parse(path).getroot()
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            assert path.stat().st_size < 120_000
+            assert any(element.tag.endswith("}text") for element in root.iter())
+
+
+def texts(path):
+    return {e.text for e in ElementTree.parse(path).iter() if e.tag.endswith("}text")}
+
+
+def test_both_axes_of_the_loss_are_named(drawn):
+    said = texts(drawn["experiment-0"][0])
+    assert {"optimizer steps", "epochs", "loss, nats a token", "validation", "checkpoint kept"} <= said
+    assert {"int8-lora", "full", "lora"} <= texts(drawn["experiment-1"][0])  # a panel a method
+
+
+def test_measured_bars_write_their_values(drawn):
+    said = texts(drawn["experiment-1"][3])
+    assert {"134\u202fM", "2.90\u202fGB", "peak memory in training", "base"} <= said
+
+
+def test_inlining_gives_ids_of_their_own_and_a_text_for_ears(drawn):
+    path = drawn["experiment-0"][0]
+    one = inline(path.read_text(), "one", 'losses "fall" & rise')
+    two = inline(path.read_text(), "two", "")
+    assert 'role="img" aria-label="losses &quot;fall&quot; &amp; rise"' in one
+    roots = [ElementTree.fromstring(svg) for svg in (one, two)]
+    ids = [{e.attrib["id"] for e in root.iter() if "id" in e.attrib} for root in roots]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    for root, known in zip(roots, ids, strict=True):
+        for element in root.iter():
+            for value in (element.attrib.get("href", ""), element.attrib.get("clip-path", "")):
+                if "#" in value:
+                    assert value.removeprefix("url(").removesuffix(")").removeprefix("#") in known
+    assert "<metadata" not in one
+    assert "var(--figure-blue, #0072b2)" in one
+    assert len(one) < path.stat().st_size
+
+
+@pytest.mark.parametrize("kind", [name.removesuffix(".svg") for name in figure_names(True)])
+def test_alternative_texts_hold_numbers(study, kind):
+    said = alternative(kind, study.experiments[0])
+    assert any(sign.isdigit() for sign in said)
+    assert said.endswith(".")
+    assert ".." not in said
+
+
+def test_thinning_keeps_about_as_many_points_as_can_be_seen():
+    assert len(range(1000)[thin(1000)]) <= 300
+    assert len(range(50)[thin(50)]) == 50
+
+
+def test_an_unknown_experiment_is_answered_with_the_known_ones(study):
+    with pytest.raises(TunebookError, match=r"'quotes' is not in .*; it has: experiment-0, experiment-1"):
+        read_experiment(study.folder, read_json(study.folder / "study.json"), "quotes")
+
+
+def test_the_reading_stages_import_no_torch_and_the_names_nothing_at_all():
+    heavy = "'torch', 'transformers', 'datasets', 'peft'"
+    program = (
+        "import sys; import tunebook.figure_names; light = set(sys.modules)\n"
+        "assert not light & {'pandas', 'numpy', 'matplotlib'}\n"
+        "import tunebook.tables, tunebook.figures, tunebook.report\n"
+        f"assert not set(sys.modules) & {{{heavy}}}\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": ":".join(sys.path)})

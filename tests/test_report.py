@@ -1,0 +1,253 @@
+"""The report: one file that asks for nothing, answers first, and shows what models wrote as text."""
+
+import json
+import re
+import shutil
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.records import HOSTILE, fake_study
+from tunebook import typeset
+from tunebook.answers import exchanges, marked, repeated_share
+from tunebook.errors import TunebookError
+from tunebook.figures import write_figures
+from tunebook.report import render
+from tunebook.study_folder import read_study
+
+TEMPLATES = Path(__file__).parents[1] / "report"
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A page's ids, links, addresses and open elements."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.addresses, self.open, self.scripts = [], [], [], [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.scripts += tag == "script"
+        assert not any(name.startswith("on") for name in attributes), f"a handler in <{tag}>"
+        for name in ("src", "href"):
+            if name in attributes:
+                (self.links if attributes[name].startswith("#") else self.addresses).append(attributes[name])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def finish(folder):
+    """Read a study and draw its figures, as the stages before the report do."""
+    study = read_study(folder)
+    for experiment in study.experiments:
+        write_figures(experiment, folder / "figures" / experiment.name)
+    return study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return finish(fake_study(tmp_path_factory.mktemp("study"), experiments=3, methods=4))
+
+
+@pytest.fixture(scope="module")
+def html(study):
+    return render(study, TEMPLATES)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def section(html, name):
+    """The text of one section, tags left out, any white space one space."""
+    part = html[html.index(f'<section id="{name}"') :]
+    part = re.sub(r"<svg.*?</svg>", "", part[: part.index("</section>")], flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", part)).split())
+
+
+def test_elements_are_closed_ids_unique_and_links_lead_somewhere(page):
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+
+
+def test_nothing_is_asked_of_a_network(page, html):
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert not re.search(r"url\((?!#)|@import|\bfetch\(|XMLHttpRequest", html)
+    assert page.scripts == 1
+
+
+def test_the_summary_answers_the_three_questions(html):
+    said = section(html, "summary")
+    assert "Which system gained most? Experiment 0 : finetuning removed 27.3 % " in said
+    assert "(3.000 to 2.180 nats a token; accuracy 40.0 % to 90.0 %)" in said
+    assert "Which overfits? Experiment 2 , all 4 runs." in said
+    assert "Which method for Experiment 2, and at what price? qlora : held-out loss 2.300 (base 3.000)" in said
+    assert said.count("better than base") == 6
+
+
+def test_every_figure_has_words_and_most_a_table(html, study):
+    drawings = list(study.folder.rglob("figures/*/*.svg"))
+    assert html.count('<svg role="img" aria-label="') == len(drawings)
+    assert html.count("The same as a table") >= 3 * len(study.experiments)
+
+
+def test_losses_have_the_form_of_the_published_table(html):
+    said = section(html, "experiment-experiment-0")
+    assert "Epoch Training loss Validation loss Published training loss Published validation loss" in said
+    assert "They are not comparable with ours : Another model." in said
+    assert "0.3330" in said
+
+
+def test_synthetic_data_is_marked_wherever_it_appears(html):
+    synthetic, real = section(html, "experiment-experiment-0"), section(html, "experiment-experiment-1")
+    for words in (
+        "Synthetic data.",
+        "toys (synthetic)",
+        "Sample rows (synthetic)",
+        "held-out row, label positive, synthetic",
+    ):
+        assert words in synthetic
+    assert "ynthetic" not in real
+    assert "The data of Experiment 0 are synthetic" in section(html, "summary")
+
+
+def test_verdicts_name_rule_and_figures(html):
+    said = section(html, "experiment-experiment-2")
+    assert "Overfitting. Validation loss is lowest, 2.381 at step 15" in said
+    assert "no difference shown" in said
+    method = section(html, "how")
+    assert "A run overfits when its validation loss reached its minimum" in method
+    assert "accuracy Share of held-out rows whose answer is the row's label" in method
+
+
+def test_provenance_names_ids_hashes_and_versions(html, study):
+    said = section(html, "provenance")
+    assert "0" * 64 in said
+    assert "torch 0.0.0" in said
+    assert all(run.spec["identity"] in said for run in study.runs)
+
+
+def test_what_models_wrote_is_text(html):
+    assert "<script>document.title" not in html
+    assert "&lt;script&gt;document.title = &#39;owned&#39;&lt;/script&gt;&lt;/td&gt;&lt;/table&gt;" in html
+    assert "{{ 7 * 7 }}" in html  # no template of a model's is evaluated
+    assert "**bold**" in html
+    assert "null\\x00byte" in html
+    assert "\x00" not in html
+    assert "\U0001f9ea" in html
+    assert "x" * 5000 not in html.replace("</", "").replace("\n", "")  # unfolds in two parts
+    assert "x" * 3000 in html
+
+
+def test_the_same_records_give_the_same_page(study, html):
+    assert render(study, TEMPLATES) == html
+
+
+def test_a_page_of_many_runs_stays_small(html, study):
+    assert len(html.encode()) < 10e6 * len(study.runs) / 40
+
+
+def test_a_missing_figure_says_how_to_draw_it(tmp_path):
+    folder = fake_study(tmp_path, experiments=1)
+    with pytest.raises(TunebookError, match=r"loss\.svg|lengths\.svg.*python -m tunebook figures --study"):
+        render(read_study(folder), TEMPLATES)
+
+
+def test_missing_templates_are_named(study, tmp_path):
+    with pytest.raises(TunebookError, match=r"no template report\.html\.j2"):
+        render(study, tmp_path)
+
+
+def test_a_medical_experiment_is_no_advice_and_an_assembled_model_no_rival(tmp_path):
+    folder = fake_study(tmp_path, experiments=2)
+    record = json.loads((folder / "study.json").read_text())
+    record["experiments"]["experiment-1"]["title"] = "Medical vignettes"
+    record["models"]["parts"] = record["models"]["tiny"] | {"encoder_decoder": True}
+    record["experiments"]["experiment-0"]["model"] = "parts"
+    (folder / "study.json").write_text(json.dumps(record))
+    shutil.copytree(folder.parent / "models" / "tiny", folder.parent / "models" / "parts")
+    html = render(finish(folder), TEMPLATES)
+    assert "Nothing in this section is medical advice" in section(html, "experiment-experiment-1")
+    assert "Medical vignettes: for research only, not medical advice" in section(html, "summary").replace(" :", ":")
+    assert "cannot answer untrained; of the models that can, Medical vignettes" in section(html, "summary")
+
+
+def test_answers_pair_by_prompt_and_name_failures(study):
+    pairs, left_out = exchanges(study.experiments[0], study.experiments[0].runs[0])
+    assert left_out == 0
+    assert [pair.source for pair in pairs] == ["config", "heldout"]
+    remarks = dict(pairs[0].before.remarks)
+    assert {"repeats itself", "cut at the length limit", "not a label"} <= set(remarks)
+    assert pairs[1].after.rest
+    assert ("same as before", "quiet") in pairs[1].after.remarks
+    assert "\x00" in HOSTILE
+    assert "\x00" not in "".join(text for text, _ in pairs[1].after.pieces)
+
+
+def test_rows_that_ask_the_same_are_shown_once_with_all_references(tmp_path):
+    experiment = read_study(fake_study(tmp_path, experiments=1)).experiments[0]
+    for run in (experiment.base, *experiment.runs):
+        sample = run.samples()[1] | {"completion": "neutral"}
+        samples = [sample | {"reference": "positive"}, sample | {"reference": "Neutral"}]
+        (run.folder / "samples.json").write_text(json.dumps(samples))
+    pairs, left_out = exchanges(experiment, experiment.runs[0])
+    assert len(pairs) == 1
+    assert left_out == 0
+    assert pairs[0].references == ("positive", "Neutral")
+    assert pairs[0].after.remarks == (("same as before", "quiet"), ("equals the reference", "good"))
+
+
+def test_marks_are_words_that_are_new():
+    pieces = marked("the cat sat on the mat", "the dog lay on the mat")
+    assert pieces == (("the ", False), ("dog lay", True), (" on the mat", False))
+    assert marked("something else", "all of it is new here") == (("all of it is new here", False),)
+
+
+def test_repetition_is_a_share_of_4_grams():
+    assert repeated_share("a b c d") == 0
+    assert repeated_share("a b c d a b c d") == pytest.approx(1 / 5)
+    assert repeated_share("too short") == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (typeset.number(0.0123456), "0.0123"),
+        (typeset.number(1234567.0), "1\u202f234\u202f567"),
+        (typeset.number(9.999), "10.0"),
+        (typeset.number(1.5e-7), "1.50\u202f×\u202f10⁻⁷"),
+        (typeset.number(-2.0), "−2.00"),
+        (typeset.number(None), "–"),
+        (typeset.number(float("inf")), "∞"),
+        (typeset.plain(5e-4), "0.0005"),
+        (typeset.fixed(1.23456), "1.235"),
+        (typeset.signed(0.5), "+0.500"),
+        (typeset.score(0.05), "0.050"),
+        (typeset.percent(0.9), "90.0\u202f%"),
+        (typeset.count(134_515_008), "135\u202fM"),
+        (typeset.size(3_856_396_288), "3.86\u202fGB"),
+        (typeset.size(999), "999\u202fB"),
+        (typeset.duration(0.42), "0.42\u202fs"),
+        (typeset.duration(59.7), "1\u202fmin\u00a000\u202fs"),
+        (typeset.duration(7671), "2\u202fh\u00a008\u202fmin"),
+        (typeset.listed(["a", "b", "c"]), "a, b and c"),
+        (typeset.visible("a\x00b\x1b[0m\ud800"), "a\\x00b\\x1b[0m\ufffd"),
+    ],
+)
+def test_numbers_are_written_for_reading(written, expected):
+    assert written == expected

@@ -1,0 +1,131 @@
+"""Training that was killed ends as if it never had been: same weights, same history, no step twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas
+import pytest
+import safetensors.numpy
+from tests import tiny
+from tests.stages import prepared, train_arguments, trained
+
+RUN = "words/lora/seed-0"
+TRAINING = {"num_train_epochs": 3, "per_device_train_batch_size": 4, "evals_per_epoch": 5, "max_length": 32, "learning_rate": 0.01}
+WORKFLOW = Path(__file__).parents[1] / "workflow"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The weights and the history of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    places = prepared(tiny.study(folder, training=TRAINING), folder)
+    _, history = trained(places, RUN)
+    return weights_of(places), history
+
+
+def weights_of(places) -> dict:
+    return safetensors.numpy.load_file(places["results"] / "runs" / RUN / "adapter" / "adapter_model.safetensors")
+
+
+def start(places, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tunebook", *map(str, train_arguments(places, RUN)), *more]
+    return subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(WORKFLOW)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_checkpoint(places, step: int, process: subprocess.Popen) -> Path:
+    """Wait until a checkpoint of at least this step is sealed."""
+    for _ in range(1200):
+        for seal in (places["results"] / "checkpoints").glob("*/checkpoint-*/complete.json"):
+            if int(seal.parent.name.split("-")[1]) >= step:
+                return seal.parent
+        if process.poll() is not None:
+            pytest.fail(f"training ended before a checkpoint: {process.stdout.read()}")
+        time.sleep(0.05)
+    return pytest.fail("no checkpoint within a minute")
+
+
+def assert_as_undisturbed(places, undisturbed) -> None:
+    weights, history = undisturbed
+    ours = weights_of(places)
+    assert ours.keys() == weights.keys()
+    assert all((ours[name] == weights[name]).all() for name in weights)
+    resumed = pandas.read_csv(places["results"] / "runs" / RUN / "history.csv")
+    columns = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "tokens"]
+    pandas.testing.assert_frame_equal(resumed[columns], history[columns])
+
+
+@pytest.mark.parametrize("step", [4, 14])
+def test_killed_in_the_middle(tmp_path, undisturbed, step):
+    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    process = start(places)
+    wait_for_checkpoint(places, step, process)
+    process.kill()
+    process.wait()
+    assert not (places["results"] / "runs" / RUN / "training.json").exists()
+    trained(places, RUN)
+    assert_as_undisturbed(places, undisturbed)
+
+
+def test_sigterm_stops_after_the_step_with_a_checkpoint(tmp_path, undisturbed):
+    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    process = start(places)
+    wait_for_checkpoint(places, 2, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert "stopped by SIGTERM after step" in output
+    assert "Traceback" not in output
+    trained(places, RUN)
+    assert_as_undisturbed(places, undisturbed)
+
+
+def test_the_time_limit_stops_with_its_own_status(tmp_path, undisturbed):
+    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    process = start(places, "--max-seconds", "1")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert "the time limit" in output
+    trained(places, RUN)
+    assert_as_undisturbed(places, undisturbed)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "unsealed"])
+def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(tmp_path, undisturbed, damage, capsys):
+    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    process = start(places)
+    checkpoint = wait_for_checkpoint(places, 8, process)
+    process.kill()
+    process.wait()
+    newest = max(checkpoint.parent.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    weights = newest / "adapter_model.safetensors"
+    if damage == "unsealed":
+        (newest / "complete.json").unlink(missing_ok=True)
+    elif weights.exists():
+        data = weights.read_bytes()
+        weights.write_bytes(data[: len(data) // 2] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    trained(places, RUN)
+    assert f"{newest.name} is incomplete or damaged" in capsys.readouterr().out
+    assert_as_undisturbed(places, undisturbed)
+
+
+def test_a_changed_spec_never_resumes_stale_weights(tmp_path):
+    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    process = start(places)
+    wait_for_checkpoint(places, 4, process)
+    process.kill()
+    process.wait()
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    other = prepared(tiny.study(changed, training={**TRAINING, "learning_rate": 0.02}), changed)
+    (places["results"] / "checkpoints").rename(other["results"] / "checkpoints")
+    _, history = trained(other, RUN)
+    assert history["learning_rate"].max() == pytest.approx(0.02)
+    assert (history["split"] == "train").sum() == history["step"].max()

@@ -1,0 +1,149 @@
+"""The tables: what a record says stands in them, unrounded, and comparisons say no more than rows show."""
+
+import json
+import math
+
+import numpy
+import pandas
+import pytest
+from scipy.stats import binomtest
+
+from tests.records import fake_study
+from tunebook.comparison import choose, loss_difference, mcnemar, paired_difference
+from tunebook.errors import TunebookError
+from tunebook.study_folder import read_study
+from tunebook.tables import build_tables, losses_of, markdown, write_tables
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return read_study(fake_study(tmp_path_factory.mktemp("study"), experiments=3, methods=4, seeds=2))
+
+
+@pytest.fixture(scope="module")
+def tables(study):
+    return build_tables(study)
+
+
+def test_one_line_a_run(study, tables):
+    assert len(tables["runs"]) == len(study.runs) == 2 * (1 + 1 + 4)
+    assert len(tables["methods"]) == len(study.runs) + len(study.experiments)  # the base runs too
+    line = tables["runs"].iloc[0]
+    assert line["base_loss"] - line["loss"] == pytest.approx(3.0 - study.runs[0].loss)
+    assert line["loss_gain_low"] < line["loss_gain"] < line["loss_gain_high"]
+
+
+def test_losses_have_the_documented_columns(tables):
+    assert tables["losses"].columns.tolist() == [
+        "experiment", "method", "seed", "epoch", "training_loss", "validation_loss", "published_training_loss",
+        "published_validation_loss",
+    ]  # fmt: skip
+    assert tables["losses"]["training_loss"].notna().all()
+
+
+def test_published_losses_stand_beside_the_same_epoch(study):
+    table = losses_of(study.experiments[0], study.experiments[0].runs[0])
+    assert table["epoch"].tolist() == [1.0, 2.0]
+    assert table["published_validation_loss"].tolist() == [0.111, 0.333]
+    assert math.isnan(table["published_training_loss"][0])
+
+
+def test_a_part_of_an_epoch_and_an_epoch_not_reached(study):
+    experiment, run = study.experiments[0], study.experiments[0].runs[0]
+    short = run.history[run.history["epoch"] <= 0.5]
+    run = type(run)(**{**{key: getattr(run, key) for key in run.__dataclass_fields__}, "history": short})
+    table = losses_of(experiment, run)
+    assert table["epoch"].tolist() == [0.5, 2.0]
+    assert table["published_validation_loss"].tolist() == [0.111, 0.333]
+    assert table["training_loss"].isna().tolist() == [False, True]
+
+
+def test_metrics_hold_intervals_and_the_base_run(tables):
+    metrics = tables["metrics"].set_index(["experiment", "method", "seed", "metric"])
+    base = metrics.loc[("experiment-0", "base", 0, "accuracy")]
+    assert base.tolist() == pytest.approx([0.4, 0.35, 0.45])
+    perplexity = metrics.loc[("experiment-0", "base", 0, "perplexity")]
+    assert perplexity.tolist() == pytest.approx([math.exp(3.0), math.exp(2.9), math.exp(3.1)])
+
+
+def test_files_keep_full_precision(study, tmp_path):
+    write_tables(study, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "losses.csv", "runs.csv", "metrics.csv", "methods.csv", "tables.md",
+    }  # fmt: skip
+    again = pandas.read_csv(tmp_path / "runs.csv")
+    assert again["loss"].tolist() == [run.loss for run in study.runs]
+    text = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert text.startswith("# Fake study: tables\n")
+    assert text.count("\n## ") == 4
+
+
+def test_markdown_escapes_what_would_end_a_cell():
+    text = markdown(pandas.DataFrame({"a": ["x|y\nz"], "b": [None], "c": [0.123456], "d": [True]}))
+    assert text.splitlines()[2] == "| x\\|y z |  | 0.1235 | True |"
+
+
+def test_an_unfinished_run_is_named(tmp_path):
+    folder = fake_study(tmp_path, experiments=1)
+    (folder / "runs/experiment-0/int8-lora/seed-1/evaluation.json").unlink()
+    with pytest.raises(TunebookError, match=r"1 of 2 runs .*experiment-0/int8-lora/seed-1.*run snakemake again"):
+        read_study(folder)
+
+
+def test_a_broken_record_is_named(tmp_path):
+    folder = fake_study(tmp_path, experiments=1)
+    (folder / "study.json").write_text('{"study":')
+    with pytest.raises(TunebookError, match=r"study\.json: not JSON"):
+        read_study(folder)
+
+
+def test_the_paired_difference_is_the_difference_of_the_losses():
+    generator = numpy.random.default_rng(1)
+    left, tokens = generator.normal(2, 0.5, 200), generator.integers(1, 30, 200)
+    right = left + 0.2 + generator.normal(0, 0.1, 200)
+    difference = paired_difference(left, right, tokens)
+    assert difference.mean == pytest.approx(numpy.average(left, weights=tokens) - numpy.average(right, weights=tokens))
+    assert difference.low < -0.2 < difference.high
+    assert difference.high - difference.low < 0.1  # paired: the spread of the rows themselves drops out
+    assert difference.shown
+    assert paired_difference(left, right, tokens) == difference  # seeded
+
+
+def test_no_difference_is_shown_between_like_runs():
+    losses = numpy.random.default_rng(1).normal(2, 0.5, 100)
+    assert not paired_difference(losses, losses[::-1], numpy.ones(100)).shown
+    assert not paired_difference(losses, losses, numpy.ones(100)).shown
+    assert not paired_difference(losses[:0], losses[:0], numpy.ones(0)).shown
+
+
+@pytest.mark.parametrize(("only_left", "only_right"), [(0, 0), (1, 7), (12, 3), (5, 5)])
+def test_mcnemar_is_a_binomial_test_of_the_discordant_rows(only_left, only_right):
+    left = numpy.array([True] * only_left + [False] * only_right + [True] * 4)
+    right = numpy.array([False] * only_left + [True] * only_right + [True] * 4)
+    trials = only_left + only_right
+    expected = binomtest(only_left, trials).pvalue if trials else 1.0
+    assert mcnemar(left, right) == pytest.approx(expected)
+
+
+def test_among_equals_the_method_of_least_memory_is_chosen(study, tmp_path):
+    experiment = study.experiments[-1]
+    choice = choose(experiment)
+    assert choice.best in choice.rivals
+    memory = {name: runs[0].training["peak_memory_bytes"] for name, runs in experiment.methods.items()}
+    assert memory[choice.method] == min(memory[name] for name in choice.rivals)
+    assert choose(study.experiments[0]) is None  # one method is no choice
+
+
+def test_a_method_shown_to_be_worse_is_not_chosen(tmp_path):
+    folder = fake_study(tmp_path, experiments=1, methods=4)
+    for name in ("qlora", "int8-lora"):  # the two that need least memory
+        place = folder / "runs/experiment-0" / name / "seed-1"
+        record = json.loads((place / "evaluation.json").read_text())
+        (place / "evaluation.json").write_text(json.dumps(record | {"loss": record["loss"] + 1}))
+        frame = pandas.read_parquet(place / "predictions.parquet")
+        frame.assign(loss=frame["loss"] + 1).to_parquet(place / "predictions.parquet")
+    experiment = read_study(folder).experiments[0]
+    choice = choose(experiment)
+    assert set(choice.rivals) == {"full", "lora"}
+    assert choice.method == "lora"
+    assert loss_difference(experiment.methods["qlora"], experiment.methods["lora"]).shown
