@@ -23,7 +23,9 @@ dependencies:
 def environment() -> str:
     """The text of tunebook.yaml: the pinned versions of all that requirements.txt needs, directly or not."""
     tools = pins("requirements-dev.txt")
-    return HEAD + "".join(f"      - {name}=={version}\n" for name, version in pins("lock.txt").items() if name not in tools)
+    return HEAD + "".join(
+        f"      - {name}=={version}\n" for name, version in pins("lock.txt").items() if name not in tools
+    )
 
 
 def pins(file: str) -> dict[str, str]:

@@ -23,7 +23,12 @@ def prepared(config: dict[str, Any], folder: Path) -> dict[str, Path]:
     resolve(config, results)
     study, (name, experiment) = results / "study.json", next(iter(config["experiments"].items()))
     dataset, model = experiment["dataset"], experiment["model"]
-    places = {"results": results, "study": study, "model": folder / "models" / model, "tokens": results / "tokens" / name}
+    places = {
+        "results": results,
+        "study": study,
+        "model": folder / "models" / model,
+        "tokens": results / "tokens" / name,
+    }
     places["dataset"] = results / "datasets" / dataset
     run_stage("fetch-model", "--study", study, "--model", model, "--output", places["model"])
     run_stage("fetch-dataset", "--study", study, "--dataset", dataset, "--output", folder / "raw")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +88,11 @@ def test_at_once_again_there_is_nothing_to_do(finished):
 
 
 def test_a_touch_changes_nothing(finished):
-    for file in [*finished.glob("workflow/tunebook/*.py"), *finished.glob("report/**/*"), *finished.glob("results/**/*.parquet")]:
+    for file in [
+        *finished.glob("workflow/tunebook/*.py"),
+        *finished.glob("report/**/*"),
+        *finished.glob("results/**/*.parquet"),
+    ]:
         os.utime(file)
     assert planned(finished) == {}
 

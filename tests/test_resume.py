@@ -12,11 +12,18 @@ from pathlib import Path
 import pandas
 import pytest
 import safetensors.numpy
+
 from tests import tiny
 from tests.stages import prepared, train_arguments, trained
 
 RUN = "words/lora/seed-0"
-TRAINING = {"num_train_epochs": 3, "per_device_train_batch_size": 4, "evals_per_epoch": 5, "max_length": 32, "learning_rate": 0.01}
+TRAINING = {
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "evals_per_epoch": 5,
+    "max_length": 32,
+    "learning_rate": 0.01,
+}
 WORKFLOW = Path(__file__).parents[1] / "workflow"
 
 
@@ -36,7 +43,11 @@ def weights_of(places) -> dict:
 def start(places, *more: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "tunebook", *map(str, train_arguments(places, RUN)), *more]
     return subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(WORKFLOW)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 

@@ -7,9 +7,9 @@ import json
 import numpy
 import pytest
 import safetensors.numpy
+
 from tests import tiny
 from tests.stages import prepared, trained
-
 from tunebook import __main__ as command_line
 
 
@@ -63,7 +63,13 @@ def test_validation_comes_within_and_at_the_end_of_epochs(tmp_path):
 
 
 def test_the_best_checkpoint_is_published(tmp_path):
-    training = {"learning_rate": 1.0, "max_steps": 5, "per_device_train_batch_size": 4, "evals_per_epoch": 10, "max_length": 32}
+    training = {
+        "learning_rate": 1.0,
+        "max_steps": 5,
+        "per_device_train_batch_size": 4,
+        "evals_per_epoch": 10,
+        "max_length": 32,
+    }
     places = prepared(tiny.study(tmp_path, training=training), tmp_path)
     record, history = trained(places, "words/lora/seed-0")
     assert record["best_step"] < record["steps"]
@@ -71,7 +77,13 @@ def test_the_best_checkpoint_is_published(tmp_path):
 
 
 def test_early_stopping_stops(tmp_path):
-    training = {"learning_rate": 1.0, "max_steps": 40, "per_device_train_batch_size": 4, "evals_per_epoch": 10, "max_length": 32}
+    training = {
+        "learning_rate": 1.0,
+        "max_steps": 40,
+        "per_device_train_batch_size": 4,
+        "evals_per_epoch": 10,
+        "max_length": 32,
+    }
     places = prepared(tiny.study(tmp_path, training={**training, "early_stopping_patience": 2}), tmp_path)
     record, _ = trained(places, "words/lora/seed-0")
     assert record["stopped_early"]

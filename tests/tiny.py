@@ -6,13 +6,115 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = (
-    "the a of and to in is it you that he was for on are with as his they be at one have this from or had by hot but "
-    "some what there we can out other were all your when up use word how said an each she which do their time if will "
-    "way about many then them would write like so these her long make thing see him two has look more day could go come "
-    "did my sound no most number who over know water than call first people may down side been now find profit rose "
-    "fell unchanged sales positive negative neutral"
-).split()
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "it",
+    "you",
+    "that",
+    "he",
+    "was",
+    "for",
+    "on",
+    "are",
+    "with",
+    "as",
+    "his",
+    "they",
+    "be",
+    "at",
+    "one",
+    "have",
+    "this",
+    "from",
+    "or",
+    "had",
+    "by",
+    "hot",
+    "but",
+    "some",
+    "what",
+    "there",
+    "we",
+    "can",
+    "out",
+    "other",
+    "were",
+    "all",
+    "your",
+    "when",
+    "up",
+    "use",
+    "word",
+    "how",
+    "said",
+    "an",
+    "each",
+    "she",
+    "which",
+    "do",
+    "their",
+    "time",
+    "if",
+    "will",
+    "way",
+    "about",
+    "many",
+    "then",
+    "them",
+    "would",
+    "write",
+    "like",
+    "so",
+    "these",
+    "her",
+    "long",
+    "make",
+    "thing",
+    "see",
+    "him",
+    "two",
+    "has",
+    "look",
+    "more",
+    "day",
+    "could",
+    "go",
+    "come",
+    "did",
+    "my",
+    "sound",
+    "no",
+    "most",
+    "number",
+    "who",
+    "over",
+    "know",
+    "water",
+    "than",
+    "call",
+    "first",
+    "people",
+    "may",
+    "down",
+    "side",
+    "been",
+    "now",
+    "find",
+    "profit",
+    "rose",
+    "fell",
+    "unchanged",
+    "sales",
+    "positive",
+    "negative",
+    "neutral",
+]
 CHAT_TEMPLATE = (
     "{% for m in messages %}<s>{{ m['role'] }} {{ m['content'] }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant {% endif %}"
@@ -50,7 +152,9 @@ def model(folder: Path, family: str, *, seed: int = 0) -> Path:
         shape = {"hidden_size": size, "intermediate_size": 2 * size, "num_hidden_layers": 2, "num_attention_heads": 2}
         built = t.LlamaForCausalLM(t.LlamaConfig(**shape, **shared, tie_word_embeddings=True))
     elif family == "falcon":
-        built = t.FalconForCausalLM(t.FalconConfig(hidden_size=size, num_hidden_layers=2, num_attention_heads=2, **shared))
+        built = t.FalconForCausalLM(
+            t.FalconConfig(hidden_size=size, num_hidden_layers=2, num_attention_heads=2, **shared)
+        )
     elif family == "opt":
         shape = {"hidden_size": size, "ffn_dim": 2 * size, "num_hidden_layers": 2, "num_attention_heads": 2}
         built = t.OPTForCausalLM(t.OPTConfig(**shape, word_embed_proj_dim=size, max_position_embeddings=64, **shared))
@@ -81,11 +185,19 @@ def study(folder: Path, *, family: str = "llama", rows: int = 60, **experiment: 
     lines = "\n".join(json.dumps(row) for row in texts(rows)) + "\n"
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
     task = "seq2seq-lm" if family == "t5" else "causal-lm"
-    training = {"learning_rate": 0.01, "max_steps": 6, "per_device_train_batch_size": 4, "evals_per_epoch": 3, "max_length": 32}
+    training = {
+        "learning_rate": 0.01,
+        "max_steps": 6,
+        "per_device_train_batch_size": 4,
+        "evals_per_epoch": 3,
+        "max_length": 32,
+    }
     return {
         "study": "tiny",
         "title": "A tiny study",
-        "models": {"tiny": {"task": task, "source": {"type": "path", "path": str(folder / "model")}, "licence": "none"}},
+        "models": {
+            "tiny": {"task": task, "source": {"type": "path", "path": str(folder / "model")}, "licence": "none"}
+        },
         "datasets": {
             "lines": {
                 "source": {"type": "path", "path": str(folder / "rows.jsonl")},

@@ -23,7 +23,7 @@ def read_study(file: Path) -> Study:
         raise TunebookError(
             f"{file}: not readable ({error.strerror}); give a config such as config/config.yaml"
         ) from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date such as 2023-13-45
+    except Exception as error:  # PyYAML lets through whatever Python raises at a value such as 2023-13-45
         raise TunebookError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
     return validate(raw, files=[file])
 

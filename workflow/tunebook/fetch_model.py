@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -108,17 +109,16 @@ def _assemble_encoder_decoder(folder: Path) -> None:
 
 def _parameters(folder: Path) -> int:
     """Number of stored parameters, read from the headers of the safetensors files."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     count = 0
     for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="numpy") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a mapping
-                shape = tensors.get_slice(name).get_shape()
-                size = 1
-                for length in shape:
-                    size *= length
-                count += size
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                names = tensors.keys()
+                count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+        except SafetensorError as error:
+            raise TunebookError(f"{file.name}: not a whole safetensors file ({error}); fetch it again") from None
     return count
 
 

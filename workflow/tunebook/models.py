@@ -13,7 +13,13 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model, prepare_model_
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
-from tunebook.quantization import COMPUTE_DTYPE, assert_quantized, keep_nf4_layout, let_falcon_be_quantized, quantization_config
+from tunebook.quantization import (
+    COMPUTE_DTYPE,
+    assert_quantized,
+    keep_nf4_layout,
+    let_falcon_be_quantized,
+    quantization_config,
+)
 
 AUTO_CLASSES = {
     "causal-lm": AutoModelForCausalLM,

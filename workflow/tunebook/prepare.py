@@ -40,6 +40,7 @@ def prepare(
         name: pandas.DataFrame([kept[index].columns for index in numpy.flatnonzero(assigned == name)])
         for name in SPLITS
     }
+    _check_labels(spec, frames["train"])
     profile = {
         "raw_rows": len(raw),
         "rows": len(kept),
@@ -60,11 +61,22 @@ def prepare(
 def render_rows(spec: dict[str, Any], raw: pandas.DataFrame) -> tuple[list[Example], list[Refusal]]:
     """Fill the templates with every raw row: what can be used, and what cannot with its reason."""
     records = [_row_of(line) for line in raw.to_dict("records")]
+    _check_names(spec, raw)
     rows = [record for record in records if isinstance(record, Row)]
     render = Renderer(spec, columns=list(dict.fromkeys(name for row in rows for name in row.values)))
     results = [render(row) if isinstance(row, Row) else row for row in records]
     examples = [result for result in results if isinstance(result, Example)]
     return examples, [result for result in results if isinstance(result, Refusal)]
+
+
+def _check_names(spec: dict[str, Any], raw: pandas.DataFrame) -> None:
+    """Rows are known by file and line from here on."""
+    repeated = raw.loc[raw.duplicated(["_file", "_row"]), "_file"]
+    if len(repeated):
+        raise TunebookError(
+            f"data set {spec['name']}: two files are called {repeated.iloc[0]}; rows are known by file and line: give the "
+            "files different names"
+        )
 
 
 def _row_of(line: dict[str, Any]) -> Row | Refusal:
@@ -83,6 +95,17 @@ def _check_tolerance(spec: dict[str, Any], rows: int, refusals: list[Refusal]) -
         f"{int(spec['tolerance'] * rows)}; mend the rows, or declare a tolerance of at least "
         f"{len(refusals) / rows:.4f}\n{listed}{more}"
     )
+
+
+def _check_labels(spec: dict[str, Any], train: pandas.DataFrame) -> None:
+    """Every label has rows to be learnt from."""
+    found = Counter(train["label"]) if spec["labels"] else {}
+    if absent := [label for label in spec["labels"] if label not in found]:
+        counts = ", ".join(f"{count} {label}" for label, count in found.items())
+        raise TunebookError(
+            f"data set {spec['name']}: no training row has the label {' or '.join(absent)} (found {counts}); add such "
+            "rows, or take the label out of labels"
+        )
 
 
 def _without_exact_copies(examples: list[Example]) -> tuple[list[Example], int]:

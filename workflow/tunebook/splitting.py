@@ -25,9 +25,12 @@ def split_rows(groups: list[str], labels: list[str | None], split: dict[str, Any
     wanted = {name: split[name] if split[name] < 1 else split[name] / max(rows, 1) for name in ("test", "validation")}
     assigned = numpy.full(rows, "train", dtype=object)
     generator = numpy.random.default_rng(split["seed"])
+    owed = dict.fromkeys(wanted, 0.0)  # rows; what one stratum cannot give, the next gives
     for members in _strata(groups, labels):
+        stratum_rows = sum(map(len, members))
+        owed = {name: owed[name] + share * stratum_rows for name, share in wanted.items()}
         order = generator.permutation(len(members))
-        _fill(assigned, [members[index] for index in order], wanted)
+        _fill(assigned, [members[index] for index in order], owed)
     counts = {name: int((assigned == name).sum()) for name in SPLITS}
     if min(counts.values()) == 0:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -48,12 +51,14 @@ def _strata(groups: list[str], labels: list[str | None]) -> list[list[list[int]]
     return [strata[label] for label in sorted(strata, key=str)]
 
 
-def _fill(assigned: numpy.ndarray, members: list[list[int]], wanted: dict[str, float]) -> None:
-    """Give a stratum's groups to test, then validation, until each has its share; the rest stays with train."""
-    total = sum(map(len, members))
-    remaining = iter(members)
-    for name, share in wanted.items():
-        target, taken = round(share * total), 0
-        while taken < target and (group := next(remaining, None)) is not None:
-            assigned[group] = name
-            taken += len(group)
+def _fill(assigned: numpy.ndarray, members: list[list[int]], owed: dict[str, float]) -> None:
+    """Give a stratum's groups to test, then validation, where that brings them nearer to the rows they are owed.
+
+    The rest stays with train. A group larger than what is owed twice over would overshoot by more than it mends.
+    """
+    for group in members:
+        for name in owed:
+            if len(group) < 2 * owed[name]:
+                assigned[group] = name
+                owed[name] -= len(group)
+                break

@@ -92,7 +92,7 @@ def _checked(row: Row) -> Row | Refusal:
     """The row, if it can be kept as JSON text: a half of a surrogate pair or a list within itself cannot."""
     try:
         json.dumps(row.values, ensure_ascii=False, default=str).encode()
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         return Refusal(row.file, row.row, "a value cannot be kept as text", str(error)[:SHOWN])
     return row
 
@@ -239,9 +239,10 @@ class _TextLoader(yaml.CSafeLoader):
 
 def _yaml_records(file: Path, text: str, key: str | None) -> Any:
     try:
-        return _below(file, yaml.load(text, Loader=_TextLoader), key)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        value = yaml.load(text, Loader=_TextLoader)
+    except Exception as error:  # PyYAML lets through whatever Python raises at a tag such as !!int
         raise TunebookError(f"{file.name}: not YAML: {' '.join(str(error).split())}") from None
+    return _below(file, value, key)
 
 
 def _below(file: Path, value: Any, key: str | None) -> Any:

@@ -1,0 +1,74 @@
+"""The loss is token-weighted and does not depend on the batch it was computed in."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests import tiny
+from tunebook import metrics
+from tunebook.batching import collator_for
+from tunebook.encoding import NO_LOSS
+from tunebook.models import load_model
+from tunebook.scoring import mean_over_tokens, score, token_losses
+from tunebook.tokenizers import load_tokenizer
+
+
+def run_for(family: str, quantization: str | None = None) -> dict:
+    task = "seq2seq-lm" if family == "t5" else "causal-lm"
+    model = {"dtype": "float32", "skip_modules": [], "system_prompt": None, "chat_template": True}
+    return {
+        "task": task,
+        "model": model,
+        "quantization": quantization,
+        "seed": 0,
+        "dataset": {"labels": []},
+        "adapter": None,
+    }
+
+
+def test_token_losses_against_a_case_by_hand():
+    logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1 / 3, 1 / 3, 1 / 3]]]))  # (1, 3, 3)
+    labels = torch.tensor([[NO_LOSS, 0, 1]])
+    losses = token_losses(logits, labels, "causal-lm")
+    assert losses.tolist()[0] == pytest.approx([math.log(2), -math.log(0.8)])
+    assert token_losses(logits, torch.tensor([[0, NO_LOSS, 2]]), "seq2seq-lm").tolist()[0] == pytest.approx(
+        [math.log(2), 0, math.log(3)]
+    )
+
+
+def test_the_mean_weighs_tokens_not_rows():
+    assert mean_over_tokens([(10.0, 10), (2.0, 1)]) == pytest.approx(12 / 11)
+
+
+@pytest.mark.parametrize("family", ["llama", "t5", "opt", "falcon"])
+def test_the_batch_size_changes_no_loss(tmp_path, family):
+    tiny.model(tmp_path, family)
+    model, tokenizer = load_model(run_for(family), tmp_path), load_tokenizer(tmp_path)
+    rows = []
+    for text in ("profit rose", "the first day of the time that you make water", "sales", "it is hot"):
+        ids = tokenizer(text)["input_ids"] + [3]
+        rows.append({"input_ids": ids, "labels": [NO_LOSS, *ids[1:]] if family != "t5" else ids})
+    collate = collator_for(run_for(family)["task"], tokenizer, model)
+    losses = [mean_over_tokens(score(model, rows, collate, size)) for size in (1, 2, 3, 4)]
+    assert losses == pytest.approx([losses[0]] * 4, abs=1e-5)
+    by_row = [score(model, [row], collate, 1)[0] for row in rows]
+    assert [loss for loss, _ in score(model, rows, collate, 3)] == pytest.approx([loss for loss, _ in by_row], abs=1e-4)
+
+
+def test_the_loss_is_that_of_transformers(tmp_path):
+    tiny.model(tmp_path, "llama")
+    model, tokenizer = load_model(run_for("llama"), tmp_path), load_tokenizer(tmp_path)
+    ids = tokenizer("the first day of the time that you make water")["input_ids"]
+    theirs = model(input_ids=torch.tensor([ids]), labels=torch.tensor([ids])).loss.item()
+    ours = score(
+        model, [{"input_ids": ids, "labels": [NO_LOSS, *ids[1:]]}], collator_for("causal-lm", tokenizer, model), 1
+    )
+    assert mean_over_tokens(ours) == pytest.approx(theirs, abs=1e-5)
+
+
+def test_bits_per_byte_counts_utf8_bytes():
+    assert metrics.bits_per_byte([math.log(2) * 6], ["äb"]) == pytest.approx(2.0)
+    assert metrics.perplexity(math.log(7)) == pytest.approx(7)
