@@ -71,7 +71,7 @@ def test_the_best_checkpoint_is_published(tmp_path):
         "max_length": 32,
     }
     places = prepared(tiny.study(tmp_path, training=training), tmp_path)
-    record, history = trained(places, "words/lora/seed-0")
+    record, _ = trained(places, "words/lora/seed-0")
     assert record["best_step"] < record["steps"]
     assert not any((places["results"] / "checkpoints").iterdir())
 

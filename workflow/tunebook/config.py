@@ -129,7 +129,7 @@ class Lora(Section):
 
 
 class Training(Section):
-    """Training arguments, named as transformers' TrainingArguments; the last five are this project's own."""
+    """Training arguments, named as transformers' TrainingArguments; the last seven are this project's own."""
 
     learning_rate: float = Field(2e-4, gt=0, le=1)
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial"] = "linear"

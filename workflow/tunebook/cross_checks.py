@@ -45,7 +45,8 @@ def cross_problems(raw: Mapping[str, Any]) -> list[str]:
     for name, model in models.items():
         if _true(model.get("encoder_decoder")) and model.get("task") != "seq2seq-lm":
             problems.append(
-                f"models.{name}.encoder_decoder: found task {shown(model.get('task'))}; an assembled model needs task seq2seq-lm"
+                f"models.{name}.encoder_decoder: found task {shown(model.get('task'))}; an assembled model needs task "
+                "seq2seq-lm"
             )
     for name, experiment in _mapping(raw, "experiments").items():
         problems += _reference_problems(f"experiments.{name}", experiment, raw)
@@ -93,8 +94,8 @@ def _method_problems(path: str, name: str, method: Mapping[str, Any]) -> Iterato
         yield f"{path}: reserved for the run that trains nothing; choose another name"
     if method.get("quantization") and not method.get("adapter"):
         yield (
-            f"{path}: found quantization {shown(method['quantization'])} without an adapter; quantized weights cannot be "
-            "trained: add adapter: lora, or drop the quantization"
+            f"{path}: found quantization {shown(method['quantization'])} without an adapter; quantized weights cannot "
+            "be trained: add adapter: lora, or drop the quantization"
         )
 
 
@@ -143,7 +144,10 @@ def _template_problems(path: str, template: str) -> Iterator[str]:
         yield f"{path}: found {shown(template)}; not a Jinja template: {error.message}"
         return
     if not variables:
-        yield f"{path}: found {shown(template)}; it names no column, so that every row would be the same: use {{{{ column }}}}"
+        yield (
+            f"{path}: found {shown(template)}; it names no column, so that every row would be the same: use "
+            "{{ column }}"
+        )
 
 
 def _format_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
@@ -173,7 +177,10 @@ def _format_key_problems(path: str, kind: str, form: Mapping[str, Any]) -> Itera
         yield f"{path}.key: missing; name the variable that holds the rows"
     delimiter, encoding = form.get("delimiter"), form.get("encoding")
     if kind == "csv" and isinstance(delimiter, str) and (len(delimiter) > 1 or delimiter in '"\r\n'):
-        yield f"{path}.delimiter: found {delimiter!r}; csv takes one character, not a quote or a line end: or use type delimited"
+        yield (
+            f"{path}.delimiter: found {delimiter!r}; csv takes one character, not a quote or a line end: or use type "
+            "delimited"
+        )
     for word in _twice(form.get("names")):
         yield f"{path}.names: found {word} twice; each field has a name of its own"
     if isinstance(encoding, str) and encoding and not _is_encoding(encoding):
@@ -197,7 +204,10 @@ def _split_problems(path: str, split: Mapping[str, Any]) -> Iterator[str]:
         if size > 1 and size % 1:
             yield f"{path}.split.{key}: found {size}; a share below 1 or a whole number of rows"
     if len(numbers) == 2 and all(0 < size < 1 for size in numbers.values()) and sum(numbers.values()) >= 1:
-        yield f"{path}.split: found shares {sizes['validation']} and {sizes['test']}; together they must leave rows to train on"
+        yield (
+            f"{path}.split: found shares {sizes['validation']} and {sizes['test']}; together they must leave rows to "
+            "train on"
+        )
 
 
 def _reference_problems(path: str, experiment: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[str]:
@@ -244,12 +254,16 @@ def _override_problems(path: str, experiment: Mapping, methods: Mapping) -> Iter
     for name, override in _mapping(experiment, "overrides").items():
         here = f"{path}.overrides.{name}"
         if name not in names:
-            yield f"{here}: not among this experiment's methods{nearest(name, names)}; found: {', '.join(names) or 'none'}"
+            listed = ", ".join(names) or "none"
+            yield f"{here}: not among this experiment's methods{nearest(name, names)}; found: {listed}"
         for key, section in (("training", Training), ("adapter", Lora)):
             yield from _section_problems(f"{here}.{key}", section, _section(override, key))
         for key in SHARED_TRAINING:
             if key in _section(override, "training"):
-                yield f"{here}.training.{key}: found here, but all methods of an experiment read the same tokens: set it under {path}.training"
+                yield (
+                    f"{here}.training.{key}: found here, but all methods of an experiment read the same tokens: set it "
+                    f"under {path}.training"
+                )
         if _section(override, "adapter") and name in methods and not methods[name].get("adapter"):
             yield f"{here}.adapter: found for {name}, which has no adapter; remove it"
 
@@ -266,8 +280,8 @@ def _combination_problems(path: str, experiment: Mapping, model: Mapping, datase
     task, name = model.get("task"), experiment["dataset"]
     if task == "sequence-classification" and dataset.get("label") is None:
         yield (
-            f"{path}: found task sequence-classification on data set {name}, which has no labels; add label and labels to "
-            "the data set, or choose a causal-lm or seq2seq-lm model"
+            f"{path}: found task sequence-classification on data set {name}, which has no labels; add label and labels "
+            "to the data set, or choose a causal-lm or seq2seq-lm model"
         )
     if task == "seq2seq-lm" and dataset.get("completion") is None and dataset.get("label") is None:
         yield (
@@ -292,4 +306,7 @@ def _precision_problems(path: str, experiment: Mapping, model: Mapping) -> Itera
         if seq2seq and _true(training.get("fp16")):
             yield f"{place}.fp16: found true for a seq2seq-lm model; T5's activations overflow in float16: use bf16"
     if seq2seq and model.get("dtype") == "float16":
-        yield f"{path}.model: found a seq2seq-lm model of dtype float16; T5's activations overflow in it: use bfloat16 or float32"
+        yield (
+            f"{path}.model: found a seq2seq-lm model of dtype float16; T5's activations overflow in it: use bfloat16 "
+            "or float32"
+        )

@@ -14,7 +14,7 @@ from tunebook import metrics
 from tunebook.batching import collator_for
 from tunebook.encoding import NO_LOSS
 from tunebook.generation import answer
-from tunebook.models import load_finetuned, quiet_libraries
+from tunebook.models import load_finetuned, quiet_libraries, use_allowed_cores
 from tunebook.records import read_json, write_json, write_parquet
 from tunebook.scoring import score
 from tunebook.tokenize import read_split
@@ -134,6 +134,7 @@ def load(
 ) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
     """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them."""
     quiet_libraries()
+    use_allowed_cores()
     run = read_json(args.run)
     model = load_finetuned(run, args.model, args.adapter)
     tokens = list(datasets.load_from_disk(args.tokens / SPLIT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every step that int8 multiplies in float16
     warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|peft|bitsandbytes|torch)")
+
+
+def use_allowed_cores() -> None:
+    """Compute on every core that this process may run on. Snakemake sets OMP_NUM_THREADS to a rule's threads, which is 1
+    under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def present_device() -> torch.device:

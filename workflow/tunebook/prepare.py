@@ -74,8 +74,8 @@ def _check_names(spec: dict[str, Any], raw: pandas.DataFrame) -> None:
     repeated = raw.loc[raw.duplicated(["_file", "_row"]), "_file"]
     if len(repeated):
         raise TunebookError(
-            f"data set {spec['name']}: two files are called {repeated.iloc[0]}; rows are known by file and line: give the "
-            "files different names"
+            f"data set {spec['name']}: two files are called {repeated.iloc[0]}; rows are known by file and line: give "
+            "the files different names"
         )
 
 

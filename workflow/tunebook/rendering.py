@@ -53,8 +53,8 @@ class Renderer:
         if absent:
             alone = "; is the delimiter right?" if len(columns) == 1 else ""
             raise TunebookError(
-                f"data set {spec['name']}: no column {', '.join(absent)}; the rows have: {', '.join(columns)}; mend the "
-                f"templates, or map names under columns{alone}"
+                f"data set {spec['name']}: no column {', '.join(absent)}; the rows have: {', '.join(columns)}; mend "
+                f"the templates, or map names under columns{alone}"
             )
 
     def __call__(self, row: Row) -> Example | Refusal:

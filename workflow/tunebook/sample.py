@@ -17,7 +17,8 @@ from tunebook.records import write_json
 def sample(
     run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, tokens: list[dict[str, Any]], rows: pandas.DataFrame
 ) -> list[dict[str, Any]]:
-    """The content of samples.json. The same held-out rows for every run: the first of the test split, of each label."""
+    """The content of samples.json. The same held-out rows for every run: the first of the test split, of each label,
+    no question twice."""
     questions = [_from_config(run, tokenizer, prompt) for prompt in run["prompts"]]
     encoded = {line["row"]: line for line in tokens}
     questions += [_from_row(run, tokenizer, encoded[row["row"]], row) for row in shown_rows(run, rows, set(encoded))]
@@ -34,6 +35,7 @@ def sample(
 def shown_rows(run: dict[str, Any], rows: pandas.DataFrame, known: set[str]) -> list[dict[str, Any]]:
     """Held-out rows to show: the first of the split or, where there are labels, the first of each label."""
     usable = rows[rows["row"].isin(known)]
+    usable = usable[~usable.apply(_question, axis=1).duplicated()]
     count = run["generation"]["heldout_samples"]
     if run["dataset"]["labels"]:
         usable = pandas.concat([usable[usable["label"] == label].head(count) for label in run["dataset"]["labels"]])
@@ -56,9 +58,20 @@ def _from_row(
         words = row["text"].split(" ")
         begin, rest = " ".join(words[: (len(words) + 1) // 2]), " ".join(words[(len(words) + 1) // 2 :])
         return prompt_ids(begin, tokenizer, run["model"], chat=False), {"prompt": begin, "reference": rest, **shared}
-    question = row["messages"][0] if row["messages"] is not None else row["prompt"]
+    question = _question(row)
     reference = row["messages"][1] if row["messages"] is not None else row["completion"]
     return evaluate.prompt_of(run, line), {"prompt": question, "reference": reference, **shared}
+
+
+def _question(row: dict[str, Any] | pandas.Series) -> str:
+    """What a row asks: its first turn, its prompt, or its text."""
+    return (
+        row["messages"][0]
+        if row["messages"] is not None
+        else row["prompt"]
+        if row["prompt"] is not None
+        else row["text"]
+    )
 
 
 arguments = evaluate.arguments

@@ -98,7 +98,7 @@ def _checked(row: Row) -> Row | Refusal:
 
 
 def _decoded(file: Path, encoding: str) -> str:
-    """The file's text without a byte order mark; line ends become \\n. Strict: a wrong encoding is an error, with its line."""
+    """The file's text without a byte order mark; line ends become \\n. A wrong encoding is an error, with its line."""
     data = file.read_bytes()
     for beginning, what in BINARY.items():
         if data.startswith(beginning):
@@ -115,8 +115,8 @@ def _decoded(file: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise TunebookError(
-            f"{file.name}, row {line}: byte {data[error.start : error.start + 1]!r} is not {encoding}; declare the file's "
-            "encoding under format.encoding (often latin-1 or cp1252)"
+            f"{file.name}, row {line}: byte {data[error.start : error.start + 1]!r} is not {encoding}; declare the "
+            "file's encoding under format.encoding (often latin-1 or cp1252)"
         ) from None
     except UnicodeError as error:
         raise TunebookError(f"{file.name}: not {encoding} ({error}); declare the file's encoding") from None
@@ -124,7 +124,7 @@ def _decoded(file: Path, encoding: str) -> str:
 
 
 def _separated(file: Path, text: str, delimiter: str) -> Iterator[Row | Refusal]:
-    """Rows below a line of column names. A line that breaks the quoting is refused, and with it all lines it runs over."""
+    """Rows below a line of column names. A quote that swallows lines is an error: they would be lost uncounted."""
     csv.field_size_limit(CELL_CHARACTERS)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     names = [name.strip() for name in _header(file, reader)]
@@ -137,7 +137,7 @@ def _separated(file: Path, text: str, delimiter: str) -> Iterator[Row | Refusal]
         except csv.Error as error:
             if reader.line_num > line:
                 raise TunebookError(
-                    f"{file.name}, row {line}: a quote opens here that is not closed before row {reader.line_num} "
+                    f"{file.name}, row {line}: a quote opens here that is not closed up to row {reader.line_num} "
                     f"({error}); close it, or double a quote that is meant as one"
                 ) from None
             yield Refusal(file.name, line, "not readable as delimited text", str(error))
@@ -280,8 +280,8 @@ def _literal(file: Path, key: str, node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError, MemoryError):
         raise TunebookError(
-            f"{file.name}, row {node.lineno}: {key} is not a literal (found {ast.unparse(node)[:SHOWN]}); the file is read "
-            "and never run: write the rows out"
+            f"{file.name}, row {node.lineno}: {key} is not a literal (found {ast.unparse(node)[:SHOWN]}); the file is "
+            "read and never run: write the rows out"
         ) from None
 
 

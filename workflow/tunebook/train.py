@@ -21,7 +21,7 @@ import torch
 from tunebook import checkpoints
 from tunebook.batching import collator_for
 from tunebook.errors import TunebookError
-from tunebook.models import add_adapter, load_model, present_device, quiet_libraries, size_of
+from tunebook.models import add_adapter, load_model, present_device, quiet_libraries, size_of, use_allowed_cores
 from tunebook.progress import Progress, duration
 from tunebook.quantization import assert_quantized
 from tunebook.records import folder_in_place, identity_of, read_json, sha256_of_folder, write_csv, write_json
@@ -184,6 +184,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     quiet_libraries()
+    use_allowed_cores()
     datasets.disable_progress_bars()
     run = read_json(args.run)
     data = {"model": sha256_of_folder(args.model), "tokens": sha256_of_folder(args.tokens)}

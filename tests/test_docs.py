@@ -1,0 +1,143 @@
+"""Documents that say again what the code says: config/README.md and the config's JSON schema."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from tests.configs import REMOVED, changed, valid_config
+from tunebook import config
+from tunebook.schema import schema_text
+from tunebook.validation import validate
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
+HEADINGS = {  # section of the config -> where the README has its table: a heading, or a sentence below one
+    config.Study: "### Study",
+    config.Model: "### Model",
+    config.Wheel: "`type: wheel`",
+    config.LocalPath: "`type: path`",
+    config.Generated: "`type: generated`",
+    config.Dataset: "### Dataset",
+    config.Format: "### Format",
+    config.Split: "### Split",
+    config.Method: "### Method",
+    config.Experiment: "### Experiment",
+    config.Training: "### Training",
+    config.Lora: "### Adapter",
+    config.Overrides: "### Overrides",
+    config.Generation: "### Generation",
+    config.Published: "### Published",
+    config.PublishedLoss: "### Published loss",
+}
+SECTIONS = [
+    section for section in vars(config).values() if isinstance(section, type) and issubclass(section, BaseModel)
+]
+SECTIONS = [section for section in SECTIONS if section not in (BaseModel, config.Section)]
+
+
+def table_below(heading: str) -> dict[str, str]:
+    """Key -> default, both as the first table below a heading has them."""
+    after = README[re.search(rf"^{re.escape(heading)}(,|$)", README, re.MULTILINE).end() :]
+    lines = after[re.search(r"^\|---.*\n", after, re.MULTILINE).end() :].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {line[0].strip("`"): line[3] for line in cells}
+
+
+def told_default(field) -> object:
+    """What a default's cell must hold: the value, or the words that stand for it."""
+    if field.is_required():
+        return "required"
+    default = field.default
+    if isinstance(default, BaseModel) or (isinstance(default, dict) and default):
+        return "see"
+    return list(default) if isinstance(default, tuple) else default
+
+
+def read_default(cell: str) -> object:
+    if cell == "required":
+        return cell
+    return "see" if cell.startswith("see ") else yaml.safe_load(cell.strip("`"))
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_readme_has_every_key_with_its_default(section):
+    told = table_below(HEADINGS[section])
+    missing = sorted(set(section.model_fields) - set(told))
+    unknown = sorted(set(told) - set(section.model_fields))
+    assert not missing, f"config/README.md, {HEADINGS[section]}: add {', '.join(missing)}"
+    assert not unknown, f"config/README.md, {HEADINGS[section]}: no such key: {', '.join(unknown)}"
+    read = {key: read_default(cell) for key, cell in told.items()}
+    wrong = {key: read[key] for key, field in section.model_fields.items() if read[key] != told_default(field)}
+    assert not wrong, f"config/README.md, {HEADINGS[section]}: defaults that are not those of config.py: {wrong}"
+
+
+def test_readme_names_the_default_methods():
+    methods = config.Study.model_fields["methods"].default
+    paragraph = README[README.index("### Method") :].split("\n\n")[1]
+    for name, method in methods.items():
+        assert f"`{name}`" in paragraph
+        assert method.quantization is None or f"`quantization: {method.quantization}`" in paragraph
+
+
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_examples_of_the_readme_are_valid(number):
+    example = yaml.safe_load(EXAMPLES[number])
+    if "study" in example:
+        validate(example)
+    elif "datasets" in example:
+        study = valid_config()
+        study["datasets"] |= example["datasets"]
+        validate(study)
+    else:
+        study = valid_config()
+        study["experiments"]["sentiment"] |= example
+        validate(study)
+
+
+def test_readme_has_an_example_of_each_kind():
+    datasets = [dataset for text in EXAMPLES for dataset in yaml.safe_load(text).get("datasets", {}).values()]
+    assert [dataset["format"]["type"] for dataset in datasets] == ["csv", "delimited", "json", "jsonl"]
+    assert [next(key for key in ("label", "completion", "messages", "text") if key in each) for each in datasets] == [
+        "completion",
+        "label",
+        "messages",
+        "text",
+    ]
+
+
+def test_schema_is_that_of_the_config():
+    mend = "python -m tunebook schema > workflow/schemas/config.schema.json"
+    assert SCHEMA.exists(), f"no schema; mend with: {mend}"
+    assert SCHEMA.read_text(encoding="utf-8") == schema_text(), f"the schema is behind config.py; mend with: {mend}"
+
+
+@pytest.fixture(scope="module")
+def schema():
+    made = json.loads(schema_text())
+    jsonschema.Draft202012Validator.check_schema(made)
+    return jsonschema.Draft202012Validator(made)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.name)
+def test_schema_accepts_the_studies_of_the_project(schema, file):
+    schema.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def test_schema_accepts_the_smallest_and_refuses_a_typo(schema):
+    schema.validate(valid_config())
+    for path, value in (
+        ("titel", "x"),
+        ("models.writer.task", "chat"),
+        ("study", REMOVED),
+        ("models.writer.source", {}),
+    ):
+        assert not schema.is_valid(changed(path, value)), path
