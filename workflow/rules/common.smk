@@ -4,7 +4,9 @@ import re
 import sys
 from pathlib import Path
 
-LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
+LIBRARY = (
+    Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
+)
 sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
 from tunebook.errors import TunebookError

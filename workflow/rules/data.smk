@@ -16,7 +16,7 @@ rule resolve:
         "../../envs/tunebook.yaml"
     params:
         config=lambda wildcards: canonical_json(config),
-        folder=RESULTS,
+        folder=subpath(output.study, parent=True),
     shell:
         "python -m tunebook resolve --config {params.config:q} --output {params.folder} > {log} 2>&1"
 
@@ -53,7 +53,7 @@ rule fetch_dataset:
         "../../envs/tunebook.yaml"
     params:
         identity=lambda wildcards: identity("fetch-dataset", wildcards.dataset),
-        folder="results/datasets/{dataset}",
+        folder=subpath(output.raw, parent=True),
     shell:
         "python -m tunebook fetch-dataset --study {input.study} --dataset {wildcards.dataset} --output {params.folder} 2> {log}"
 
@@ -78,7 +78,7 @@ rule prepare:
         "../../envs/tunebook.yaml"
     params:
         identity=lambda wildcards: identity("prepare", wildcards.dataset),
-        folder=f"{RESULTS}/datasets/{{dataset}}",
+        folder=subpath(output[0], parent=True),
     shell:
         "python -m tunebook prepare --study {input.study} --dataset {wildcards.dataset} --raw {input.raw}"
         " --output {params.folder} 2> {log}"

@@ -18,15 +18,16 @@ rule evaluate:
     resources:
         gpu=1,
     params:
+        stage="evaluate",
         identity=lambda wildcards: identity_of(evaluation_spec(run_of(wildcards))),
         adapter=lambda wildcards, input: (
             f"--adapter {input.adapter}" if input.adapter else ""
         ),
         model=model_of,
         dataset=dataset_of,
-        folder=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}",
+        folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook {rule} --run {input.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
+        "python -m tunebook {params.stage} --run {input.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
         " --dataset {params.dataset} --output {params.folder} 2> {log}"
 
 
@@ -44,3 +45,12 @@ use rule evaluate as sample with:
         f"{RESULTS}/logs/sample/{{experiment}}.{{method}}.seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/sample/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
+    params:
+        stage="sample",
+        identity=lambda wildcards: identity_of(sampling_spec(run_of(wildcards))),
+        adapter=lambda wildcards, input: (
+            f"--adapter {input.adapter}" if input.adapter else ""
+        ),
+        model=model_of,
+        dataset=dataset_of,
+        folder=subpath(output[0], parent=True),

@@ -19,10 +19,9 @@ rule tables:
     conda:
         "../../envs/tunebook.yaml"
     params:
-        folder=f"{RESULTS}/tables",
-        study=RESULTS,
+        folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook tables --study {params.study} --output {params.folder} > {log} 2>&1"
+        "python -m tunebook tables --study {input.study} --output {params.folder} > {log} 2>&1"
 
 
 rule figures:
@@ -46,10 +45,9 @@ rule figures:
     conda:
         "../../envs/tunebook.yaml"
     params:
-        folder=f"{RESULTS}/figures/{{experiment}}",
-        study=RESULTS,
+        folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook figures --study {params.study} --experiment {wildcards.experiment} --output {params.folder}"
+        "python -m tunebook figures --study {input.study} --experiment {wildcards.experiment} --output {params.folder}"
         " > {log} 2>&1"
 
 
@@ -92,7 +90,6 @@ rule report:
     conda:
         "../../envs/tunebook.yaml"
     params:
-        templates="report",
-        study=RESULTS,
+        templates=lambda wildcards: "report",
     shell:
-        "python -m tunebook report --study {params.study} --templates {params.templates} --output {output} > {log} 2>&1"
+        "python -m tunebook report --study {input.study} --templates {params.templates} --output {output} > {log} 2>&1"

@@ -23,8 +23,8 @@ rule train:
     params:
         identity=lambda wildcards: run_of(wildcards).spec["identity"],
         model=model_of,
-        checkpoints=f"{RESULTS}/checkpoints",
-        folder=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}",
+        checkpoints=lambda wildcards: f"{RESULTS}/checkpoints",
+        folder=subpath(output.record, parent=True),
     shell:
         "python -m tunebook train --run {input.run} --model {params.model} --tokens {input.tokens}"
         " --checkpoints {params.checkpoints} --output {params.folder} 2> {log}"

@@ -37,11 +37,11 @@ def write_figures(experiment: Experiment, folder: Path) -> list[Path]:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--study", type=Path, required=True, help="the study's folder, results/{study}")
+    parser.add_argument("--study", type=Path, required=True, help="study.json")
     parser.add_argument("--experiment", required=True, help="the experiment's name")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write the figures to")
 
 
 def main(args: argparse.Namespace) -> None:
-    record = read_json(args.study / "study.json")
-    write_figures(read_experiment(args.study, record, args.experiment), args.output)
+    experiment = read_experiment(args.study.parent, read_json(args.study), args.experiment)
+    write_figures(experiment, args.output)

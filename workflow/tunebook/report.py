@@ -161,7 +161,7 @@ def figure_part(study: Study, experiment: Experiment, name: str) -> dict[str, An
     path = study.folder / "figures" / experiment.name / name
     if not path.exists():
         raise TunebookError(
-            f"{path}: no such figure; run: python -m tunebook figures --study {study.folder} "
+            f"{path}: no such figure; run: python -m tunebook figures --study {study.folder / 'study.json'} "
             f"--experiment {experiment.name} --output {path.parent}"
         )
     words = alternative(kind, experiment)
@@ -281,10 +281,10 @@ def _data_uri(frame: pandas.DataFrame) -> str:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--study", type=Path, required=True, help="the study's folder, results/{study}")
+    parser.add_argument("--study", type=Path, required=True, help="study.json")
     parser.add_argument("--templates", type=Path, required=True, help="the folder of the report's templates")
     parser.add_argument("--output", type=Path, required=True, help="the HTML file to write")
 
 
 def main(args: argparse.Namespace) -> None:
-    write_text(args.output, render(read_study(args.study), args.templates))
+    write_text(args.output, render(read_study(args.study.parent), args.templates))

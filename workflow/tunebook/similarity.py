@@ -14,7 +14,7 @@ BLOCK_ROWS = 256  # rows compared at once: bounds the memory
 
 def shingles(texts: list[str]) -> scipy.sparse.csr_array:
     """Sets of character 5-grams as a binary matrix, shape (texts, distinct 5-grams). Case and spacing do not count."""
-    cleaned = [" ".join(text.lower().split()).ljust(NGRAM) for text in texts]
+    cleaned = [" ".join(text.lower().split()).ljust(NGRAM, "_") for text in texts]
     counts = CountVectorizer(analyzer="char", ngram_range=(NGRAM, NGRAM), binary=True, dtype=numpy.float32)
     return scipy.sparse.csr_array(counts.fit_transform(cleaned))
 

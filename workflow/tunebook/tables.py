@@ -139,9 +139,9 @@ def write_tables(study: Study, folder: Path) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--study", type=Path, required=True, help="the study's folder, results/{study}")
+    parser.add_argument("--study", type=Path, required=True, help="study.json")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write the tables to")
 
 
 def main(args: argparse.Namespace) -> None:
-    write_tables(read_study(args.study), args.output)
+    write_tables(read_study(args.study.parent), args.output)

@@ -17,7 +17,7 @@ def fetch(source: dict[str, Any], workdir: Path) -> Origin:
     if path.is_dir():
         files = tuple(sorted(file for file in path.rglob("*") if file.is_file()))
     elif any(mark in path.name for mark in "*?["):
-        files = tuple(sorted(path.parent.glob(path.name)))
+        files = tuple(sorted(file for file in path.parent.glob(path.name) if file.is_file()))
     else:
         files = (path,) if path.is_file() else ()
     if not files:

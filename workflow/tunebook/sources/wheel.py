@@ -55,6 +55,8 @@ def _download(requirement: str, workdir: Path) -> Path:
 
 def _extract(archive: Path, wanted: str, target: Path) -> tuple[Path, ...]:
     """Members of the archive below `wanted` (a folder ends in /) or matching it. None may leave the target folder."""
+    if not zipfile.is_zipfile(archive):
+        raise TunebookError(f"{archive.name}: not a wheel; what was pinned is no zip archive")
     with zipfile.ZipFile(archive) as wheel:
         names = sorted(info.filename for info in wheel.infolist() if not info.is_dir())
         chosen = [
