@@ -10,14 +10,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tunebook import similarity
-from tunebook.config import Dataset
+from tunebook.configuration.config import Dataset
+from tunebook.configuration.study import dump
+from tunebook.data import similarity
+from tunebook.data.splitting import SPLITS, split_rows
 from tunebook.errors import TunebookError
 from tunebook.fetch_dataset import fetch_dataset
 from tunebook.prepare import main as prepare_stage
 from tunebook.prepare import prepare
-from tunebook.splitting import SPLITS, split_rows
-from tunebook.study import dump
 
 ROWS = 40
 LABELS = ["negative", "neutral", "positive"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.configs import REMOVED, changed, valid_config, write_config
 from tunebook.check import read_study
-from tunebook.config import Study
+from tunebook.configuration.config import Study
+from tunebook.configuration.study import resolved, runs_of
+from tunebook.configuration.validation import ConfigError, validate
 from tunebook.errors import TunebookError
-from tunebook.study import resolved, runs_of
-from tunebook.validation import ConfigError, validate
 
 ROOT = Path(__file__).parents[1]
 CLEAN = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}

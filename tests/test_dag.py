@@ -16,7 +16,7 @@ import yaml
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "report", "envs", "config")
+PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
@@ -127,7 +127,10 @@ def test_another_experiment_leaves_the_others_alone(finished, config):
     [
         ("report/style.css", {"report"}),
         ("workflow/tunebook/report.py", {"report"}),
-        ("workflow/tunebook/trainer.py", {"train", "evaluate", "sample", "tables", "figures_with_labels", "report"}),
+        (
+            "workflow/tunebook/finetuning/trainer.py",
+            {"train", "evaluate", "sample", "tables", "figures_with_labels", "report"},
+        ),
         ("workflow/tunebook/sample.py", {"sample", "tables", "figures_with_labels", "report"}),
         ("README.md", set()),
     ],

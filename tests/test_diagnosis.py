@@ -4,9 +4,9 @@ import numpy
 import pandas
 import pytest
 
-from tunebook import diagnosis
-from tunebook.curves import between_validations, by_epoch, smooth
-from tunebook.diagnosis import GRAVE, RULES, SEVERITY, diagnose
+from tunebook.reporting import diagnosis
+from tunebook.reporting.curves import between_validations, by_epoch, smooth
+from tunebook.reporting.diagnosis import GRAVE, RULES, SEVERITY, diagnose
 
 STEPS = numpy.array([0, 10, 20, 30, 40])
 EPOCHS = STEPS / 20

@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel
 
 from tests.configs import REMOVED, changed, valid_config
-from tunebook import config
+from tunebook.configuration import config
+from tunebook.configuration.validation import validate
 from tunebook.schema import schema_text
-from tunebook.validation import validate
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "config" / "README.md").read_text(encoding="utf-8")

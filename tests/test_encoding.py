@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests import tiny
-from tunebook.batching import Collator, LengthGroupedSampler, left_padded
-from tunebook.encoding import NO_LOSS, encode, prompt_ids
 from tunebook.errors import TunebookError
+from tunebook.finetuning.batching import Collator, LengthGroupedSampler, left_padded
+from tunebook.finetuning.encoding import NO_LOSS, encode, prompt_ids
 
 SPEC = {
     "task": "causal-lm",

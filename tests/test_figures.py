@@ -8,13 +8,13 @@ import pytest
 
 from tests.records import fake_study
 from tunebook.errors import TunebookError
-from tunebook.figure_names import figure_names
-from tunebook.figure_style import thin
-from tunebook.figure_words import alternative
 from tunebook.figures import write_figures
-from tunebook.inline_svg import inline
 from tunebook.records import read_json
-from tunebook.study_folder import read_experiment, read_study
+from tunebook.reporting.figure_names import figure_names
+from tunebook.reporting.figure_style import thin
+from tunebook.reporting.figure_words import alternative
+from tunebook.reporting.inline_svg import inline
+from tunebook.reporting.study_folder import read_experiment, read_study
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_an_unknown_experiment_is_answered_with_the_known_ones(study):
 def test_the_reading_stages_import_no_torch_and_the_names_nothing_at_all():
     heavy = "'torch', 'transformers', 'datasets', 'peft'"
     program = (
-        "import sys; import tunebook.figure_names; light = set(sys.modules)\n"
+        "import sys; import tunebook.reporting.figure_names; light = set(sys.modules)\n"
         "assert not light & {'pandas', 'numpy', 'matplotlib'}\n"
         "import tunebook.tables, tunebook.figures, tunebook.report\n"
         f"assert not set(sys.modules) & {{{heavy}}}\n"

@@ -11,13 +11,13 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from tunebook.generators import GENERATORS
-from tunebook.generators.clinical import ASSESSMENT_WORDS, CASE_WORDS, CONDITIONS
-from tunebook.generators.clinical_condition import alternatives
-from tunebook.generators.financial import LABEL_SHARES, WORD_RANGE
-from tunebook.generators.financial_scene import draw_change, draw_scene
-from tunebook.generators.financial_tables import BAD, GOOD
-from tunebook.generators.phrasing import article, expand, listed, tidy
+from tunebook.data.generators import GENERATORS
+from tunebook.data.generators.clinical import ASSESSMENT_WORDS, CASE_WORDS, CONDITIONS
+from tunebook.data.generators.clinical_condition import alternatives
+from tunebook.data.generators.financial import LABEL_SHARES, WORD_RANGE
+from tunebook.data.generators.financial_scene import draw_change, draw_scene
+from tunebook.data.generators.financial_tables import BAD, GOOD
+from tunebook.data.generators.phrasing import article, expand, listed, tidy
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
 
@@ -56,7 +56,7 @@ def test_seed_decides_the_rows(name):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_rows_are_the_same_in_a_process_with_other_hashes(name):
     code = (
-        f"from tunebook.generators import GENERATORS; print(GENERATORS[{name!r}](rows=40, seed=5), end='')\n"
+        f"from tunebook.data.generators import GENERATORS; print(GENERATORS[{name!r}](rows=40, seed=5), end='')\n"
         "import sys; assert 'numpy' not in sys.modules"
     )
     environment = {"PYTHONPATH": str(WORKFLOW), "PYTHONHASHSEED": "7"}

@@ -11,9 +11,9 @@ from tests import tiny
 from tests.test_scoring import run_for
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
-from tunebook.models import load_model, size_of
-from tunebook.quantization import assert_quantized
-from tunebook.tokenizers import load_tokenizer
+from tunebook.finetuning.models import load_model, size_of
+from tunebook.finetuning.quantization import assert_quantized
+from tunebook.finetuning.tokenizers import load_tokenizer
 
 
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])
@@ -50,7 +50,7 @@ def test_falcon_needs_the_cure_still(tmp_path, monkeypatch):
 
     tiny.model(tmp_path, "falcon")
     monkeypatch.setattr(modeling_falcon, "FalconLinear", FalconLinear)
-    monkeypatch.setattr("tunebook.models.let_falcon_be_quantized", lambda: None)
+    monkeypatch.setattr("tunebook.finetuning.models.let_falcon_be_quantized", lambda: None)
     with pytest.raises(TunebookError, match="asked for int8, found 0 of"):
         load_model(run_for("falcon", "int8"), tmp_path)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.records import HOSTILE, fake_study
-from tunebook import typeset
-from tunebook.answers import exchanges, marked, repeated_share
 from tunebook.errors import TunebookError
 from tunebook.figures import write_figures
 from tunebook.report import render
-from tunebook.study_folder import read_study
+from tunebook.reporting import typeset
+from tunebook.reporting.answers import exchanges, marked, repeated_share
+from tunebook.reporting.study_folder import read_study
 
 TEMPLATES = Path(__file__).parents[1] / "report"
 VOID = {"meta", "link", "br", "img", "input", "hr"}

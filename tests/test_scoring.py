@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests import tiny
-from tunebook import metrics
-from tunebook.batching import collator_for
-from tunebook.encoding import NO_LOSS
-from tunebook.models import load_model
-from tunebook.scoring import mean_over_tokens, score, token_losses
-from tunebook.tokenizers import load_tokenizer
+from tunebook.finetuning import metrics
+from tunebook.finetuning.batching import collator_for
+from tunebook.finetuning.encoding import NO_LOSS
+from tunebook.finetuning.models import load_model
+from tunebook.finetuning.scoring import mean_over_tokens, score, token_losses
+from tunebook.finetuning.tokenizers import load_tokenizer
 
 
 def run_for(family: str, quantization: str | None = None) -> dict:

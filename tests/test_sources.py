@@ -9,12 +9,12 @@ import pandas
 import pytest
 
 from tests.configs import valid_config
+from tunebook.configuration.study import fetching_specs
+from tunebook.configuration.validation import validate
+from tunebook.data.sources import files_of
 from tunebook.errors import TunebookError
 from tunebook.fetch_dataset import fetch_dataset
 from tunebook.records import sha256_of
-from tunebook.sources import files_of
-from tunebook.study import fetching_specs
-from tunebook.validation import validate
 
 MEMBERS = {
     "tiny_data/talks/a.yml": "conversations:\n- [Hello?, Hi!]\n- [How are you?, Fine., Really?, Yes]\n",

@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import binomtest
 
 from tests.records import fake_study
-from tunebook.comparison import choose, loss_difference, mcnemar, paired_difference
 from tunebook.errors import TunebookError
-from tunebook.study_folder import read_study
+from tunebook.reporting.comparison import choose, loss_difference, mcnemar, paired_difference
+from tunebook.reporting.study_folder import read_study
 from tunebook.tables import build_tables, losses_of, markdown, write_tables
 
 

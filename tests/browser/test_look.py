@@ -12,7 +12,7 @@ from tests.records import fake_study
 from tunebook.figures import write_figures
 from tunebook.records import write_text
 from tunebook.report import render
-from tunebook.study_folder import read_study
+from tunebook.reporting.study_folder import read_study
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE.parents[1] / "report"

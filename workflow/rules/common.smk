@@ -10,11 +10,16 @@ LIBRARY = (
 sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
 from tunebook.errors import TunebookError
-from tunebook.figure_names import figure_names
+from tunebook.reporting.figure_names import figure_names
 from tunebook.records import canonical_json, identity_of
 from tunebook.source_code import code_of
-from tunebook.study import evaluation_spec, fetching_specs, runs_of, sampling_spec
-from tunebook.validation import validate
+from tunebook.configuration.study import (
+    evaluation_spec,
+    fetching_specs,
+    runs_of,
+    sampling_spec,
+)
+from tunebook.configuration.validation import validate
 
 shell.prefix(f"export PYTHONPATH={LIBRARY}; ")
 
@@ -45,6 +50,15 @@ def code(stage):
 def identity(stage, name):
     """Hash of what a stage is told of a model, a data set or an experiment."""
     return identity_of(SPECS[stage][name])
+
+
+def local_files(source):
+    """The files of a `path` source, as input files: where they change, what was made of them is made again."""
+    if source.type != "path":
+        return []
+    path = Path(source.path).expanduser()
+    found = path.rglob("*") if path.is_dir() else path.parent.glob(path.name)
+    return sorted(str(file) for file in found if file.is_file())
 
 
 def run_of(wildcards):

@@ -23,6 +23,7 @@ rule resolve:
 
 rule fetch_model:
     input:
+        lambda wildcards: local_files(STUDY.models[wildcards.model].source),
         study=ancient(f"{RESULTS}/study.json"),
         code=code("fetch-model"),
     output:
@@ -42,6 +43,7 @@ rule fetch_model:
 
 rule fetch_dataset:
     input:
+        lambda wildcards: local_files(STUDY.datasets[wildcards.dataset].source),
         study=ancient(f"{RESULTS}/study.json"),
         code=code("fetch-dataset"),
     output:

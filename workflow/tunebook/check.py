@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from tunebook.config import Study
+from tunebook.configuration.config import Study
+from tunebook.configuration.study import runs_of
+from tunebook.configuration.validation import validate
 from tunebook.errors import TunebookError
-from tunebook.study import runs_of
-from tunebook.validation import validate
 
 
 def read_study(file: Path) -> Study:

@@ -10,15 +10,15 @@ import datasets
 import pandas
 import torch
 
-from tunebook import metrics
-from tunebook.batching import collator_for
-from tunebook.encoding import NO_LOSS
-from tunebook.generation import answer
-from tunebook.models import load_finetuned, quiet_libraries, use_allowed_cores
+from tunebook.finetuning import metrics
+from tunebook.finetuning.batching import collator_for
+from tunebook.finetuning.encoding import NO_LOSS
+from tunebook.finetuning.generation import answer
+from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
+from tunebook.finetuning.scoring import score
+from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json, write_json, write_parquet
-from tunebook.scoring import score
 from tunebook.tokenize import read_split
-from tunebook.tokenizers import load_tokenizer
 
 SPLIT = "test"
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas
 
+from tunebook.data.generators import GENERATORS
+from tunebook.data.provenance import provenance
+from tunebook.data.sources import files_of
+from tunebook.data.tabular import Refusal, Row, read_rows
 from tunebook.errors import TunebookError
-from tunebook.generators import GENERATORS
-from tunebook.provenance import provenance
 from tunebook.records import folder_in_place, identity_of, read_spec, write_json, write_parquet
-from tunebook.sources import files_of
-from tunebook.tabular import Refusal, Row, read_rows
 
 
 def fetch_dataset(spec: dict[str, Any], output: Path) -> None:

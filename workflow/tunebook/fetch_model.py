@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tunebook.data.provenance import provenance
+from tunebook.data.sources import files_of
 from tunebook.errors import TunebookError
-from tunebook.provenance import provenance
 from tunebook.records import folder_in_place, read_spec, write_json
-from tunebook.sources import files_of
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 

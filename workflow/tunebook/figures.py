@@ -9,13 +9,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from tunebook.bars import draw_methods
-from tunebook.curve_figures import draw_loss, draw_training
-from tunebook.figure_names import figure_names
-from tunebook.figure_style import STYLE, save_svg
 from tunebook.records import read_json
-from tunebook.score_figures import draw_confusion, draw_lengths, draw_metrics
-from tunebook.study_folder import Experiment, read_experiment
+from tunebook.reporting.bars import draw_methods
+from tunebook.reporting.curve_figures import draw_loss, draw_training
+from tunebook.reporting.figure_names import figure_names
+from tunebook.reporting.figure_style import STYLE, save_svg
+from tunebook.reporting.score_figures import draw_confusion, draw_lengths, draw_metrics
+from tunebook.reporting.study_folder import Experiment, read_experiment
 
 DRAWINGS: dict[str, Callable[[Experiment], Figure]] = {
     "loss.svg": draw_loss,

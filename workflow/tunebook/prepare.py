@@ -11,12 +11,12 @@ from typing import Any
 import numpy
 import pandas
 
-from tunebook import similarity
+from tunebook.data import similarity
+from tunebook.data.rendering import Example, Renderer
+from tunebook.data.splitting import SPLITS, split_rows
+from tunebook.data.tabular import Refusal, Row
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_csv, write_json, write_parquet
-from tunebook.rendering import Example, Renderer
-from tunebook.splitting import SPLITS, split_rows
-from tunebook.tabular import Refusal, Row
 
 SHOWN_REFUSALS = 5
 

@@ -16,9 +16,12 @@ import jinja2
 import markupsafe
 import pandas
 
-from tunebook import metrics, provenance_tables, report_tables, typeset
-from tunebook.answers import exchanges
-from tunebook.comparison import (
+from tunebook.errors import TunebookError
+from tunebook.finetuning import metrics
+from tunebook.records import write_text
+from tunebook.reporting import provenance_tables, report_tables, typeset
+from tunebook.reporting.answers import exchanges
+from tunebook.reporting.comparison import (
     CHOICE_MARGIN,
     CHOICE_RULE,
     RESAMPLES,
@@ -31,13 +34,11 @@ from tunebook.comparison import (
     mean,
     share_removed,
 )
-from tunebook.diagnosis import RULES, diagnose
-from tunebook.errors import TunebookError
-from tunebook.figure_names import figure_names
-from tunebook.figure_words import alternative
-from tunebook.inline_svg import inline
-from tunebook.records import write_text
-from tunebook.study_folder import Experiment, Run, Study, read_study
+from tunebook.reporting.diagnosis import RULES, diagnose
+from tunebook.reporting.figure_names import figure_names
+from tunebook.reporting.figure_words import alternative
+from tunebook.reporting.inline_svg import inline
+from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.tables import build_tables
 
 MEDICAL_WORDS = ("medic", "clinic", "medtext", "patient")

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from tunebook.configuration.study import resolved, runs_of
+from tunebook.configuration.validation import validate
 from tunebook.records import write_json
-from tunebook.study import resolved, runs_of
-from tunebook.validation import validate
 
 
 def resolve(raw: dict, output: Path) -> None:

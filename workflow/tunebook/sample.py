@@ -9,8 +9,8 @@ import pandas
 import torch
 
 from tunebook import evaluate
-from tunebook.encoding import prompt_ids
-from tunebook.generation import answer
+from tunebook.finetuning.encoding import prompt_ids
+from tunebook.finetuning.generation import answer
 from tunebook.records import write_json
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from tunebook.config import Study
+from tunebook.configuration.config import Study
 
 
 def schema_text() -> str:

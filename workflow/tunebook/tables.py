@@ -10,12 +10,12 @@ from typing import Any
 import numpy
 import pandas
 
-from tunebook.comparison import loss_difference, share_removed
-from tunebook.curves import EPOCH_SLACK
-from tunebook.diagnosis import diagnose
 from tunebook.records import write_csv, write_text
-from tunebook.study_folder import Experiment, Run, Study, read_study
-from tunebook.typeset import number
+from tunebook.reporting.comparison import loss_difference, share_removed
+from tunebook.reporting.curves import EPOCH_SLACK
+from tunebook.reporting.diagnosis import diagnose
+from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
+from tunebook.reporting.typeset import number
 
 TITLES = {
     "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",

@@ -11,11 +11,11 @@ import datasets
 import numpy
 import pandas
 
-from tunebook.encoding import Encoded, encode
+from tunebook.data.splitting import SPLITS
 from tunebook.errors import TunebookError
+from tunebook.finetuning.encoding import Encoded, encode
+from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import folder_in_place, read_spec, write_json
-from tunebook.splitting import SPLITS
-from tunebook.tokenizers import load_tokenizer
 
 HISTOGRAM_BINS = 20
 

@@ -18,16 +18,23 @@ import datasets
 import pandas
 import torch
 
-from tunebook import checkpoints
-from tunebook.batching import collator_for
 from tunebook.errors import TunebookError
-from tunebook.models import add_adapter, load_model, present_device, quiet_libraries, size_of, use_allowed_cores
-from tunebook.progress import Progress, duration
-from tunebook.quantization import assert_quantized
+from tunebook.finetuning import checkpoints
+from tunebook.finetuning.batching import collator_for
+from tunebook.finetuning.models import (
+    add_adapter,
+    load_model,
+    present_device,
+    quiet_libraries,
+    size_of,
+    use_allowed_cores,
+)
+from tunebook.finetuning.progress import Progress, duration
+from tunebook.finetuning.quantization import assert_quantized
+from tunebook.finetuning.tokenizers import load_tokenizer
+from tunebook.finetuning.trainer import Keeper, TokenTrainer, eval_steps, training_arguments
 from tunebook.records import folder_in_place, identity_of, read_json, sha256_of_folder, write_csv, write_json
 from tunebook.source_code import code_of
-from tunebook.tokenizers import load_tokenizer
-from tunebook.trainer import Keeper, TokenTrainer, eval_steps, training_arguments
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped with a checkpoint; run again to go on

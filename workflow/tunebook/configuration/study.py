@@ -1,0 +1,161 @@
+"""A study, resolved: every run with all that determines it, and the hash of exactly that.
+
+A stage runs again when its identity changes, and an identity holds no more than the stage depends on: a new prompt
+asks for new samples, not for a new training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tunebook.configuration.config import RESERVED_METHOD, Experiment, Method, Study
+from tunebook.records import identity_of
+
+BASE_SEED = 0  # the untouched model has no seed; its folder is named as the others are
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment x one method x one seed. `spec` is what run.json holds."""
+
+    experiment: str
+    method: str
+    seed: int
+    spec: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment}/{self.method}/seed-{self.seed}"
+
+    @property
+    def trained(self) -> bool:
+        return self.method != RESERVED_METHOD
+
+
+def runs_of(study: Study) -> list[Run]:
+    """All runs of a study, each experiment's base first, in the order of the config."""
+    runs = []
+    for name, experiment in study.experiments.items():
+        runs.append(_run(study, name, experiment, RESERVED_METHOD, BASE_SEED))
+        for method in experiment.methods:
+            runs += [_run(study, name, experiment, method, seed) for seed in experiment.seeds]
+    return runs
+
+
+def _run(study: Study, name: str, experiment: Experiment, method_name: str, seed: int) -> Run:
+    trained = method_name != RESERVED_METHOD
+    method = study.methods[method_name] if trained else Method()
+    spec = {
+        "experiment": name,
+        "method": method_name,
+        "seed": seed,
+        "task": study.models[experiment.model].task,
+        "model": {"name": experiment.model, **dump(study.models[experiment.model])},
+        "dataset": {"name": experiment.dataset, **dump(study.datasets[experiment.dataset])},
+        "training": _changed(experiment, method_name, "training") if trained else None,
+        "adapter": _changed(experiment, method_name, "adapter") if trained and method.adapter else None,
+        "quantization": method.quantization,
+        "generation": dump(experiment.generation),
+        "prompts": list(experiment.prompts),
+    }
+    run = Run(name, method_name, seed, spec)
+    identified = {"run": run.name, "identity": identity_of(training_spec(run)), **spec}
+    return Run(name, method_name, seed, identified)
+
+
+def dump(section: Any) -> dict[str, Any]:
+    """A section of the config as plain JSON values."""
+    return section.model_dump(mode="json")
+
+
+def _changed(experiment: Experiment, method: str, section: str) -> dict[str, Any]:
+    """An experiment's training or adapter arguments with a method's overrides, validated again."""
+    ours = getattr(experiment, section)
+    override = experiment.overrides.get(method)
+    changes = getattr(override, section) if override else {}
+    return dump(type(ours).model_validate({**dump(ours), **changes}))
+
+
+# --- what each stage depends on ----------------------------------------------------------------------------------------
+
+
+def fetching_specs(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
+    """Stage -> name -> what that stage is told: all of it, and nothing besides."""
+    return {
+        "fetch-model": {name: _model_spec(study, name) for name in study.models},
+        "fetch-dataset": {name: _raw_spec(study, name) for name in study.datasets},
+        "prepare": {name: _dataset_spec(study, name) for name in study.datasets},
+        "tokenize": {name: _tokens_spec(study, name) for name in study.experiments},
+    }
+
+
+def _model_spec(study: Study, name: str) -> dict[str, Any]:
+    model = dump(study.models[name])
+    return {"name": name, **{key: model[key] for key in ("task", "source", "encoder_decoder", "licence")}}
+
+
+def _raw_spec(study: Study, name: str) -> dict[str, Any]:
+    dataset = dump(study.datasets[name])
+    return {"name": name, **{key: dataset[key] for key in ("source", "format", "licence")}}
+
+
+def _dataset_spec(study: Study, name: str) -> dict[str, Any]:
+    dataset = dump(study.datasets[name])
+    return {"name": name, **{key: value for key, value in dataset.items() if key not in ("format", "licence", "note")}}
+
+
+def _tokens_spec(study: Study, name: str) -> dict[str, Any]:
+    experiment = study.experiments[name]
+    model = study.models[experiment.model]
+    return {
+        "name": name,
+        "task": model.task,
+        "chat_template": model.chat_template,
+        "system_prompt": model.system_prompt,
+        "labels": list(study.datasets[experiment.dataset].labels),
+        "max_length": experiment.training.max_length,
+        "max_target_length": experiment.training.max_target_length,
+    }
+
+
+def training_spec(run: Run) -> dict[str, Any]:
+    """What determines a run's weights, beside rows, model files and code."""
+    keys = ("experiment", "method", "seed", "task", "training", "adapter", "quantization")
+    model = {
+        key: run.spec["model"][key]
+        for key in ("name", "source", "encoder_decoder", "dtype", "skip_modules", "chat_template")
+    }
+    dataset = {k: v for k, v in run.spec["dataset"].items() if k not in ("licence", "note")}
+    return {**{key: run.spec[key] for key in keys}, "model": model, "dataset": dataset}
+
+
+def evaluation_spec(run: Run) -> dict[str, Any]:
+    """What determines a run's evaluation, beside its weights and rows."""
+    return {
+        "identity": run.spec["identity"],
+        "generation": run.spec["generation"],
+        "labels": run.spec["dataset"]["labels"],
+    }
+
+
+def sampling_spec(run: Run) -> dict[str, Any]:
+    """What determines a run's samples, beside its weights and rows."""
+    return {**evaluation_spec(run), "prompts": run.spec["prompts"]}
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """What study.json holds."""
+    runs = runs_of(study)
+    experiments = {
+        name: {**dump(experiment), "task": study.models[experiment.model].task}
+        for name, experiment in study.experiments.items()
+    }
+    datasets = {name: {**dump(d), "synthetic": d.source.type == "generated"} for name, d in study.datasets.items()}
+    return {
+        **dump(study),
+        "datasets": datasets,
+        "experiments": experiments,
+        "specs": fetching_specs(study),
+        "runs": [{key: run.spec[key] for key in ("run", "experiment", "method", "seed", "identity")} for run in runs],
+    }

@@ -1,0 +1,1 @@
+"""Data sets: read, rendered, compared, split; and where models and data come from."""

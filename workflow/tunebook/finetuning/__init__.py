@@ -1,0 +1,1 @@
+"""The engine: models, tokens, batches, losses, training, generation, metrics."""

@@ -1,0 +1,164 @@
+"""Models: loaded for a run, with its quantization and its adapter, and measured."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, prepare_model_for_kbit_training
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+
+from tunebook.errors import TunebookError
+from tunebook.finetuning.quantization import (
+    COMPUTE_DTYPE,
+    assert_quantized,
+    keep_nf4_layout,
+    let_falcon_be_quantized,
+    quantization_config,
+)
+
+AUTO_CLASSES = {
+    "causal-lm": AutoModelForCausalLM,
+    "seq2seq-lm": AutoModelForSeq2SeqLM,
+    "sequence-classification": AutoModelForSequenceClassification,
+}
+PEFT_TASKS = {
+    "causal-lm": TaskType.CAUSAL_LM,
+    "seq2seq-lm": TaskType.SEQ_2_SEQ_LM,
+    "sequence-classification": TaskType.SEQ_CLS,
+}
+DROPOUTS = ("dropout", "hidden_dropout_prob", "resid_pdrop", "dropout_rate", "hidden_dropout")
+
+
+def quiet_libraries() -> None:
+    """Keep libraries' progress bars and advice out of the log, where they would hide what a person looks for."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every step that int8 multiplies in float16
+    warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|peft|bitsandbytes|torch)")
+
+
+def use_allowed_cores() -> None:
+    """Compute on every core that this process may run on. Snakemake sets OMP_NUM_THREADS to a rule's threads, which is 1
+    under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def present_device() -> torch.device:
+    """The device that a stage computes on: the first GPU that it may see, else the CPU."""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = None) -> torch.nn.Module:
+    """The pretrained model of a run (run.json), quantized as the run asks, on the present device.
+
+    Raises TunebookError if the files do not make the model, or if a layer that should be quantized is not.
+    """
+    model_spec, quantization = run["model"], run["quantization"]
+    skip = list(model_spec["skip_modules"])
+    config = _config(run, folder, dropout)
+    if config.model_type == "falcon":
+        let_falcon_be_quantized()
+    options: dict[str, Any] = {"dtype": COMPUTE_DTYPE[model_spec["dtype"]], "trust_remote_code": False}
+    if quantization:
+        options["quantization_config"] = quantization_config(quantization, model_spec["dtype"], skip)
+        options["device_map"] = {"": present_device()}
+    torch.manual_seed(run["seed"])  # a classification head starts at random
+    try:
+        model = AUTO_CLASSES[run["task"]].from_pretrained(
+            folder, config=config, use_safetensors=True, local_files_only=True, **options
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
+    if not quantization:
+        model = model.to(present_device())
+    keep_nf4_layout(model)
+    assert_quantized(model, quantization, skip)
+    return model
+
+
+def _config(run: dict[str, Any], folder: Path, dropout: float | None) -> Any:
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    if run["task"] == "sequence-classification":
+        options["num_labels"] = len(run["dataset"]["labels"])
+    config = AutoConfig.from_pretrained(folder, **options)
+    if dropout is not None:
+        named = [key for key in DROPOUTS if hasattr(config, key)]
+        if not named:
+            raise TunebookError(
+                f"training.dropout: found {dropout}, but a {config.model_type} model has no dropout; set it to null"
+            )
+        for key in named:
+            setattr(config, key, dropout)
+    return config
+
+
+def add_adapter(model: torch.nn.Module, run: dict[str, Any]) -> torch.nn.Module:
+    """The model with a new adapter to train, or, for full finetuning, the model with every weight trainable."""
+    if run["adapter"] is None:
+        return model.requires_grad_(True)
+    if run["quantization"]:
+        model = prepare_model_for_kbit_training(
+            model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
+        )
+    arguments = dict(run["adapter"])
+    for key in ("target_modules", "modules_to_save"):
+        if not isinstance(arguments[key], str):
+            arguments[key] = list(arguments[key]) or None
+    try:
+        return get_peft_model(model, LoraConfig(task_type=PEFT_TASKS[run["task"]], **arguments))
+    except ValueError as error:
+        names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
+        raise TunebookError(
+            f"adapter.target_modules: found {run['adapter']['target_modules']}, which the model does not have; its linear "
+            f"modules are: {', '.join(names)}, or all-linear ({str(error).splitlines()[0][:120]})"
+        ) from None
+
+
+def load_finetuned(run: dict[str, Any], folder: Path, adapter: Path | None) -> torch.nn.Module:
+    """A run's model as training published it, ready to score; without an adapter folder the untouched model."""
+    if adapter is not None and run["adapter"] is None:
+        model = load_model(run, adapter)  # full finetuning publishes the whole model
+    else:
+        model = load_model(run, folder)
+        if adapter is not None:
+            model = PeftModel.from_pretrained(model, adapter, is_trainable=False)
+    return model.eval()
+
+
+def size_of(model: torch.nn.Module) -> dict[str, int]:
+    """What a model holds: parameters (counted as before quantization), those that are trained, bytes of all weights.
+
+    A 4-bit weight packs two values into a byte, so that its parameters are counted from its original shape.
+    """
+    parameters = trainable = weight_bytes = 0
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        count = state.shape.numel() if state is not None else parameter.numel()
+        parameters += count
+        trainable += count if parameter.requires_grad else 0
+        weight_bytes += parameter.numel() * parameter.element_size()
+        weight_bytes += _state_bytes(state)
+        scales = getattr(parameter, "SCB", None)
+        weight_bytes += scales.numel() * scales.element_size() if isinstance(scales, torch.Tensor) else 0
+    weight_bytes += sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+    return {"parameters": parameters, "trainable_parameters": trainable, "weight_bytes": weight_bytes}
+
+
+def _state_bytes(state: Any) -> int:
+    """Bytes of a 4-bit weight's scales, those of the scales' own quantization included."""
+    if state is None:
+        return 0
+    held = [value for value in vars(state).values() if isinstance(value, torch.Tensor)]
+    return sum(value.numel() * value.element_size() for value in held) + _state_bytes(getattr(state, "state2", None))
+
+
+def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of the optimizer's state."""
+    states = (value for state in optimizer.state.values() for value in state.values())
+    return sum(value.numel() * value.element_size() for value in states if isinstance(value, torch.Tensor))

@@ -1,0 +1,182 @@
+"""transformers' Trainer with this project's loss, validation, order of rows and checkpoints."""
+
+from __future__ import annotations
+
+import functools
+import math
+import resource
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from tunebook.errors import TunebookError
+from tunebook.finetuning import checkpoints
+from tunebook.finetuning.batching import Collator, LengthGroupedSampler
+from tunebook.finetuning.models import optimizer_bytes
+from tunebook.finetuning.scoring import mean_loss, mean_over_tokens, score
+
+OURS = (
+    "dropout",
+    "max_length",
+    "max_target_length",
+    "evals_per_epoch",
+    "max_validation_rows",
+    "early_stopping_patience",
+)
+
+
+class TokenTrainer(Trainer):
+    """A Trainer whose losses are nats a supervised token, in training and in validation."""
+
+    def __init__(self, *, rows: list, validation_rows: list, collate: Collator, wall_s: float, **options: Any) -> None:
+        loss = functools.partial(mean_loss, task=collate.task)
+        super().__init__(train_dataset=rows, data_collator=collate, compute_loss_func=loss, **options)
+        self.remove_callback(PrinterCallback)
+        self.model_accepts_loss_kwargs = False  # the loss is ours; no model needs to know the number of tokens
+        self._loss_shifts_labels = collate.task == "causal-lm"  # what else would be counted is the first target token
+        self.validation_rows = validation_rows
+        self.wall_before, self.started = wall_s, time.monotonic()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self.wall_before + time.monotonic() - self.started
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        lengths = [len(row["input_ids"]) for row in self.train_dataset]
+        return LengthGroupedSampler(lengths, batch_size=step_rows, seed=self.args.seed)
+
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        """The loss of a micro-batch; a loss that is no number ends the run before it can spoil the weights."""
+        loss = super().compute_loss(*arguments, **options)
+        value = loss[0] if isinstance(loss, tuple) else loss
+        if not torch.isfinite(value):
+            raise TunebookError(
+                f"the loss is {value.item()} at step {self.state.global_step + 1}; nothing is published: lower the "
+                "learning rate, clip gradients harder (max_grad_norm), or train in bf16 or float32 instead of fp16"
+            )
+        return value if not isinstance(loss, tuple) else loss
+
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        """Token-weighted validation loss, by the same code as the final evaluation."""
+        loss = self.validation_loss()
+        metrics = {"eval_loss": loss}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def validation_loss(self) -> float:
+        """Mean loss over the validation rows, in nats a supervised token."""
+        batch_size = self.args.per_device_eval_batch_size
+        return mean_over_tokens(score(self.model, self.validation_rows, self.data_collator, batch_size))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the seconds of training to what Trainer logs."""
+        super().log({**logs, "wall_s": round(self.wall_s, 3)})
+
+
+class Keeper(TrainerCallback):
+    """Decides when to validate, save and stop; seals checkpoints; answers signals and the time limit."""
+
+    def __init__(
+        self, *, eval_steps: set[int], patience: int | None, facts: dict[str, Any], max_seconds: float | None
+    ) -> None:
+        self.eval_steps, self.patience, self.facts, self.max_seconds = eval_steps, patience, facts, max_seconds
+        self.trainer: TokenTrainer | None = None
+        self.stopped_by: str | None = None
+        self.started, self.slowest_s, self.step_started = time.monotonic(), 0.0, time.monotonic()
+
+    def listen(self) -> None:
+        """SIGTERM and SIGINT stop after the current step, with a checkpoint."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.stopped_by = signal.Signals(number).name
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.step_started = time.monotonic()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        now = time.monotonic()
+        self.slowest_s = max(self.slowest_s, now - self.step_started)
+        if self.max_seconds is not None and now - self.started + 3 * self.slowest_s + 10 > self.max_seconds:
+            self.stopped_by = "the time limit"
+        if state.global_step in self.eval_steps or state.global_step == state.max_steps:
+            control.should_evaluate = control.should_save = True
+        if self.stopped_by and state.global_step < state.max_steps:
+            control.should_save = control.should_training_stop = True
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        since_best = len(losses) - 1 - losses.index(min(losses))
+        if self.patience is not None and since_best >= self.patience:
+            control.should_training_stop = True
+            self.facts["stopped_early"] = True
+
+    def on_save(self, args, state, control, **kwargs):
+        trainer, folder = self.trainer, Path(args.output_dir)
+        self.facts |= {
+            "optimizer_bytes": optimizer_bytes(trainer.optimizer),
+            "peak_memory_bytes": max(self.facts.get("peak_memory_bytes", 0), peak_memory_bytes()),
+            "wall_s": round(trainer.wall_s, 3),
+        }
+        checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.facts)
+        checkpoints.thin(folder, state.best_global_step)
+
+
+def peak_memory_bytes() -> int:
+    """Most memory held so far: allocated on the GPU, or without one the process's resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) -> TrainingArguments:
+    """transformers' TrainingArguments of a run. `micro_batch` may be below the configured batch: accumulation makes up."""
+    ours = dict(run["training"])
+    for key in OURS:
+        del ours[key]
+    checkpointing = ours.pop("activation_checkpointing")
+    ours["gradient_accumulation_steps"] *= ours["per_device_train_batch_size"] // micro_batch
+    ours["per_device_train_batch_size"] = micro_batch
+    arguments = TrainingArguments(
+        **ours,
+        output_dir=str(output_dir),
+        seed=run["seed"],
+        activation_checkpointing=checkpointing,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        eval_strategy="no",  # Keeper decides when to validate and save
+        save_strategy="steps",
+        save_steps=10**9,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="non_padding",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    if arguments._n_gpu > 1:
+        arguments._n_gpu = 1  # one process trains on one GPU; more GPUs are more processes
+    return arguments
+
+
+def eval_steps(rows: int, run: dict[str, Any], world_size: int = 1) -> tuple[set[int], int]:
+    """Steps after which to validate, several times an epoch and at its end; and the number of steps in all."""
+    training = run["training"]
+    batch = training["per_device_train_batch_size"] * world_size
+    epoch_steps = math.ceil(math.ceil(rows / batch) / training["gradient_accumulation_steps"])
+    total = (
+        training["max_steps"] if training["max_steps"] > 0 else math.ceil(epoch_steps * training["num_train_epochs"])
+    )
+    evals = training["evals_per_epoch"]
+    steps = {math.ceil(number * epoch_steps / evals) for number in range(1, math.ceil(total / epoch_steps * evals) + 1)}
+    return {step for step in steps if step <= total}, total

@@ -1,0 +1,146 @@
+"""Curves against optimizer steps: losses, gradient norm, learning rate; a panel a method."""
+
+from __future__ import annotations
+
+import math
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tunebook.reporting.curves import smooth, split_rows
+from tunebook.reporting.figure_style import NARROW_IN, WIDE_IN, panels, thin
+from tunebook.reporting.palette import BASE, BLUE, GREEN, INK, PURPLE, TRAINING, VALIDATION, VERMILLION
+from tunebook.reporting.study_folder import Experiment, Run
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SCHEDULE_LINES = ((PURPLE, "-"), (BLUE, "--"), (VERMILLION, ":"), (GREEN, "-."))
+LEGEND_PLACE = {"loc": "outside lower center", "handlelength": 1.6, "columnspacing": 1.4}
+
+
+def draw_loss(experiment: Experiment) -> Figure:
+    """Training loss (raw and smoothed) and validation loss of each method; the untouched model as a dashed line."""
+    methods = experiment.methods
+    figure, axes = panels(len(methods), 3.1 if len(methods) == 1 else 2.5, sharey=True)
+    for axis, (method, runs) in zip(axes, methods.items(), strict=True):
+        for run in runs:
+            _losses(axis, run)
+        axis.axhline(experiment.base.loss, color=BASE, linestyle=(0, (4, 3)), linewidth=1.2, label="base model, test")
+        axis.set_xlabel("optimizer steps")
+        _epochs_on_top(axis, runs[0])
+        if len(methods) > 1:
+            axis.set_title(method)
+    for axis in axes[:: min(2, len(axes))]:
+        axis.set_ylabel("loss, nats a token")
+    axes[0].set_ylim(*_loss_limits(experiment))
+    _one_legend(figure, axes, columns=2 if len(methods) == 1 else 3)
+    return figure
+
+
+def _losses(axis: Axes, run: Run) -> None:
+    train, validation = split_rows(run.history, "train"), split_rows(run.history, "validation")
+    some = thin(len(train))
+    raw = train["loss"].to_numpy(dtype=float)
+    axis.plot(
+        train["step"][some], raw[some], color=TRAINING, linewidth=0.7, alpha=0.35, label="training, each step logged"
+    )
+    axis.plot(train["step"][some], smooth(raw)[some], color=TRAINING, label="training, running mean")
+    axis.plot(
+        validation["step"],
+        validation["loss"],
+        color=VALIDATION,
+        marker="o",
+        markersize=3.5,
+        linewidth=1.4,
+        label="validation",
+    )
+    best = validation[validation["step"] == run.training["best_step"]]
+    axis.plot(
+        best["step"], best["loss"], "o", markersize=9, fillstyle="none", markeredgecolor=INK, markeredgewidth=1.1,
+        linestyle="none", label="checkpoint kept",
+    )  # fmt: skip
+
+
+def _loss_limits(experiment: Experiment) -> tuple[float, float]:
+    """Limits that show both losses: single spikes of the raw training loss may leave the picture, curves may not."""
+    shown = [experiment.base.loss]
+    for run in experiment.runs:
+        raw = split_rows(run.history, "train")["loss"].dropna()
+        shown += [raw.quantile(0.01), raw.quantile(0.98), *split_rows(run.history, "validation")["loss"].dropna()]
+    low, high = min(shown), max(shown)
+    margin = 0.06 * (high - low or 1.0)
+    return max(0.0, low - margin), high + margin
+
+
+def _epochs_on_top(axis: Axes, run: Run) -> None:
+    """A second axis of epochs, by the run's own ratio of epochs to steps."""
+    last = run.history.loc[run.history["step"].idxmax()]
+    ratio = float(last["epoch"]) / float(last["step"])
+    top = axis.secondary_xaxis("top", functions=(lambda step: step * ratio, lambda epoch: epoch / ratio))
+    top.set_xlabel("epochs")
+    top.spines["top"].set_visible(False)
+    top.tick_params(length=0, pad=2)
+
+
+def draw_training(experiment: Experiment) -> Figure:
+    """Gradient norm (raw, smoothed, clipping limit), a panel a method; below them the learning rate; against steps."""
+    methods = experiment.methods
+    width = min(2, len(methods))
+    names = [*methods, *["."] * (len(methods) % width)]
+    mosaic = [names[start : start + width] for start in range(0, len(names), width)] + [["learning rate"] * width]
+    size = (NARROW_IN if width == 1 else WIDE_IN, 2.0 * len(mosaic))
+    figure, axes = plt.subplot_mosaic(mosaic, figsize=size, layout="constrained")
+    for place, (method, runs) in enumerate(methods.items()):
+        _gradient_norms(axes[method], runs)
+        _epochs_on_top(axes[method], runs[0])
+        if width > 1:
+            axes[method].set_title(method)
+        if place % width == 0:
+            axes[method].set_ylabel("gradient norm")
+    _learning_rates(axes["learning rate"], methods)
+    _one_legend(figure, [axes[next(iter(methods))]], columns=3)
+    return figure
+
+
+def _gradient_norms(axis: Axes, runs: tuple[Run, ...]) -> None:
+    for run in runs:
+        train = split_rows(run.history, "train")
+        some = thin(len(train))
+        norm = train["grad_norm"].to_numpy(dtype=float)
+        axis.plot(train["step"][some], norm[some], color=GREEN, linewidth=0.7, alpha=0.4, label="each step logged")
+        axis.plot(train["step"][some], smooth(norm)[some], color=GREEN, label="running mean")
+    limit = runs[0].spec["training"]["max_grad_norm"]
+    axis.axhline(limit, color=BASE, linestyle=(0, (4, 3)), linewidth=1.0, label="clipping limit")
+    axis.set_ylim(bottom=0)
+
+
+def _learning_rates(axis: Axes, methods: dict[str, tuple[Run, ...]]) -> None:
+    """One line a schedule, named by its methods where there are several schedules."""
+    schedules: dict[tuple[tuple[float, float], ...], list[str]] = {}
+    for method, runs in methods.items():
+        train = split_rows(runs[0].history, "train")
+        some = thin(len(train))
+        points = tuple(zip(train["step"][some], train["learning_rate"][some].round(10), strict=True))
+        schedules.setdefault(points, []).append(method)
+    highest = max(rate for points in schedules for _, rate in points)
+    power = math.floor(0.05 + math.log10(highest)) if highest > 0 else 0
+    lines = zip(schedules.items(), cycle(SCHEDULE_LINES), strict=False)
+    for (points, names), (colour, style) in lines:
+        steps, rates = zip(*points, strict=True)
+        label = ", ".join(names) if len(schedules) > 1 else None
+        axis.plot(steps, [rate / 10.0**power for rate in rates], color=colour, linestyle=style, label=label)
+    if len(schedules) > 1:
+        axis.legend(loc="best")
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel(f"learning rate, 10{str(power).translate(SUPERSCRIPTS)}" if power else "learning rate")
+    axis.set_xlabel("optimizer steps")
+
+
+def _one_legend(figure: Figure, axes: list[Axes], columns: int) -> None:
+    """One legend for all panels, each entry once."""
+    entries: dict[str, object] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(entries.values(), entries.keys(), ncols=columns, **LEGEND_PLACE)

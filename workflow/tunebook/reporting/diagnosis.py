@@ -1,0 +1,245 @@
+"""Verdicts on a run by stated rules: pure functions of its history and of its data's figures.
+
+Each rule stands once, in `RULES`, with its threshold and the sentence that the report's method page quotes; each
+verdict names its rule and the figures it saw. The thresholds are this project's choice: they are conventions, not laws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import pandas
+
+from tunebook.reporting.curves import smooth, split_rows
+from tunebook.reporting.typeset import THIN, fixed, integer, percent, plain
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that a reader can check: what is compared with which threshold."""
+
+    title: str
+    threshold: float
+    sentence: str
+    floor: float = 0.0  # nats a token: smaller changes are noise where losses are close to zero
+
+    @property
+    def stated(self) -> str:
+        """The rule's sentence with its threshold in place (as a percentage where the sentence asks for one)."""
+        return self.sentence.format(
+            share=f"{plain(100 * self.threshold)}{THIN}%", value=plain(self.threshold), floor=plain(self.floor)
+        )
+
+
+RULES = {
+    "divergence": Rule(
+        "Divergence",
+        1.1,
+        "A run diverges when a logged loss is not finite, or when its last validation loss is more than {value} times "
+        "its first, which is measured before training.",
+    ),
+    "overfitting": Rule(
+        "Overfitting",
+        0.02,
+        "A run overfits when its validation loss reached its minimum before the end of training and ends more than "
+        "{share}, and more than {floor} nats a token, above it.",
+        floor=0.01,
+    ),
+    "underfitting": Rule(
+        "Could have gone on",
+        0.02,
+        "A run could have gone on when its last validation loss is its lowest and fell by more than {share}, and by more "
+        "than {floor} nats a token, over the last quarter of the steps.",
+        floor=0.01,
+    ),
+    "rate_high": Rule(
+        "Learning rate too high",
+        0.05,
+        "The learning rate looks too high when, during the first half of the steps, validation loss rises more than "
+        "{share}, and more than {floor} nats a token, above its first value.",
+        floor=0.01,
+    ),
+    "rate_low": Rule(
+        "Learning rate too low",
+        0.02,
+        "The learning rate looks too low when validation loss never fell by more than {share} below its first value and "
+        "was lowest at the end.",
+    ),
+    "volatility": Rule(
+        "Volatile training loss",
+        0.25,
+        "The training loss is volatile when, over the second half of the steps, it scatters around its running mean "
+        "with a standard deviation above {share} of that mean and above {floor} nats a token; small batches of short "
+        "rows are the usual cause.",
+        floor=0.1,
+    ),
+    "truncation": Rule(
+        "Truncated rows",
+        0.05,
+        "Data are truncated too much when more than {share} of an experiment's training rows are longer than its "
+        "maximum length.",
+    ),
+    "leakage": Rule(
+        "Leaked rows",
+        0.0,
+        "Rows leak when any held-out row has a copy or near-copy (similarity at or above the data set's declared "
+        "threshold) among the training rows.",
+    ),
+}
+GRAVE = ("divergence", "leakage", "overfitting", "rate_high")  # the others inform, and need no mending as such
+SEVERITY = ("divergence", "leakage", "overfitting", "rate_high", "rate_low", "truncation", "underfitting", "volatility")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule says of one run. `found` is None where the run holds too few figures to tell."""
+
+    rule: str
+    found: bool | None
+    phrase: str  # two or three words for a table's cell; empty unless found
+    figures: str  # the numbers that the rule saw, as a sentence
+
+    @property
+    def title(self) -> str:
+        return RULES[self.rule].title
+
+    @property
+    def grave(self) -> bool:
+        return self.rule in GRAVE
+
+
+def diagnose(
+    history: pandas.DataFrame, epochs: pandas.DataFrame, lengths: dict[str, Any], profile: dict[str, Any]
+) -> tuple[Verdict, ...]:
+    """All verdicts on a run, the gravest rule first.
+
+    Args: history: history.csv; epochs: `curves.by_epoch` of it; lengths: the training split's entry of lengths.json; profile: profile.json.
+    """
+    train, validation = split_rows(history, "train"), split_rows(history, "validation")
+    steps, losses = validation["step"].to_numpy(), validation["loss"].to_numpy(dtype=float)
+    training = train["loss"].to_numpy(dtype=float)
+    verdicts = (
+        divergence(training, losses),
+        overfitting(steps, validation["epoch"].to_numpy(dtype=float), losses, epochs),
+        underfitting(steps, losses),
+        rate_high(steps, losses),
+        rate_low(losses),
+        volatility(training),
+        truncation(lengths["rows"], lengths["truncated"]),
+        leakage(profile),
+    )
+    return tuple(sorted(verdicts, key=lambda verdict: SEVERITY.index(verdict.rule)))
+
+
+def divergence(training: numpy.ndarray, validation: numpy.ndarray) -> Verdict:
+    """Args: training: (N,) and validation: (V,) losses in nats a token, by step."""
+    broken = int(numpy.sum(~numpy.isfinite(training)) + numpy.sum(~numpy.isfinite(validation)))
+    if broken:
+        return Verdict("divergence", True, "diverged", f"{integer(broken)} logged losses are not finite.")
+    if len(validation) < 2:
+        return Verdict("divergence", None, "", "Validation loss was measured fewer than two times.")
+    found = bool(validation[-1] > RULES["divergence"].threshold * validation[0])
+    figures = f"All losses are finite; validation loss goes from {fixed(validation[0])} to {fixed(validation[-1])}."
+    return Verdict("divergence", found, "diverged" if found else "", figures)
+
+
+def overfitting(
+    steps: numpy.ndarray, epochs: numpy.ndarray, losses: numpy.ndarray, epoch_table: pandas.DataFrame
+) -> Verdict:
+    """Args: steps, epochs, losses: (V,) at each validation; epoch_table: `curves.by_epoch`."""
+    if len(losses) < 2:
+        return Verdict("overfitting", None, "", "Validation loss was measured fewer than two times.")
+    best = int(numpy.nanargmin(losses))
+    rise = losses[-1] / losses[best] - 1
+    found = best < len(losses) - 1 and _beyond(RULES["overfitting"], losses[-1] - losses[best], losses[best])
+    where = f"{fixed(losses[best])} at step {integer(steps[best])} (epoch {plain(round(epochs[best], 2))})"
+    if best == len(losses) - 1:
+        figures = f"Validation loss is lowest at the end: {where}."
+    else:
+        figures = (
+            f"Validation loss is lowest, {where}, {integer(steps[-1] - steps[best])} steps before the end, and ends "
+            f"{percent(rise, 2)} higher at {fixed(losses[-1])}."
+        )
+    gaps = [f"{fixed(line.gap, 2)} (epoch {plain(round(line.epoch, 2))})" for line in epoch_table.dropna().itertuples()]
+    if gaps:
+        figures += f" Gap between validation and training loss: {', '.join(gaps)}."
+    return Verdict(
+        "overfitting", found, f"overfits after epoch {plain(round(epochs[best], 2))}" if found else "", figures
+    )
+
+
+def underfitting(steps: numpy.ndarray, losses: numpy.ndarray) -> Verdict:
+    """Args: steps, losses: (V,) at each validation."""
+    if len(losses) < 3:
+        return Verdict("underfitting", None, "", "Validation loss was measured fewer than three times.")
+    start = numpy.interp(0.75 * steps[-1], steps, losses)
+    fall = 1 - losses[-1] / start
+    found = bool(losses[-1] <= losses.min()) and _beyond(RULES["underfitting"], start - losses[-1], start)
+    direction = f"fell by {percent(fall, 2)}" if fall >= 0 else f"rose by {percent(-fall, 2)}"
+    figures = f"Over the last quarter of the steps validation loss {direction}, to {fixed(losses[-1])}."
+    return Verdict("underfitting", found, "still improving" if found else "", figures)
+
+
+def rate_high(steps: numpy.ndarray, losses: numpy.ndarray) -> Verdict:
+    """Args: steps, losses: (V,) at each validation, the first before training."""
+    early = losses[1:][steps[1:] <= steps[-1] / 2] if len(losses) else losses
+    if not numpy.isfinite(early).any():
+        return Verdict("rate_high", None, "", "Validation loss was not measured in the first half of the steps.")
+    climb = float(numpy.nanmax(early) - losses[0])
+    figures = (
+        f"Validation loss starts at {fixed(losses[0])}; its highest value in the first half is {fixed(early.max())}."
+    )
+    found = _beyond(RULES["rate_high"], climb, losses[0])
+    return Verdict("rate_high", found, "learning rate too high" if found else "", figures)
+
+
+def _beyond(rule: Rule, change: float, reference: float) -> bool:
+    """Whether a change of a loss passes the rule's threshold, as a share of the reference, and its floor."""
+    return bool(change > rule.threshold * reference and change > rule.floor)
+
+
+def rate_low(losses: numpy.ndarray) -> Verdict:
+    """Args: losses: (V,) validation losses in nats a token, by step."""
+    if len(losses) < 2:
+        return Verdict("rate_low", None, "", "Validation loss was measured fewer than two times.")
+    fall = 1 - losses.min() / losses[0]
+    found = bool(fall <= RULES["rate_low"].threshold and losses.argmin() == len(losses) - 1)
+    figures = f"Validation loss fell by at most {percent(fall, 2)} from its first value, {fixed(losses[0])}."
+    return Verdict("rate_low", found, "learning rate too low" if found else "", figures)
+
+
+def volatility(training: numpy.ndarray) -> Verdict:
+    """Args: training: (N,) losses in nats a token, by step."""
+    if len(training) < 8 or not numpy.isfinite(training).all():
+        return Verdict("volatility", None, "", "Too few finite training losses were logged to tell.")
+    half = len(training) // 2
+    curve = smooth(training)
+    scatter, level = float(numpy.std((training - curve)[half:])), float(numpy.mean(curve[half:]))
+    found = _beyond(RULES["volatility"], scatter, level)
+    figures = (
+        f"Over the second half the training loss scatters by {fixed(scatter)} around {fixed(level)} "
+        f"({percent(scatter / level, 2)})."
+    )
+    return Verdict("volatility", found, "volatile loss" if found else "", figures)
+
+
+def truncation(rows: int, truncated: int) -> Verdict:
+    """Args: rows: training rows; truncated: those longer than the maximum length."""
+    share = truncated / rows if rows else 0.0
+    figures = f"{integer(truncated)} of {integer(rows)} training rows were cut ({percent(share, 2)})."
+    found = share > RULES["truncation"].threshold
+    return Verdict("truncation", found, "rows truncated" if found else "", figures)
+
+
+def leakage(profile: dict[str, Any]) -> Verdict:
+    """Args: profile: profile.json with crossing_copies and heldout_nearest_similarity."""
+    copies = profile["crossing_copies"]
+    nearest = profile["heldout_nearest_similarity"]
+    figures = (
+        f"{integer(copies)} held-out rows have a near-copy in the training rows; the likeness of a held-out row to its "
+        f"nearest training row is {fixed(nearest['median'], 2)} at the median, {fixed(nearest['p95'], 2)} at the 95th "
+        f"percentile and {fixed(nearest['max'], 2)} at most (declared threshold {profile['near_duplicate_threshold']})."
+    )
+    return Verdict("leakage", copies > RULES["leakage"].threshold, "leaked rows" if copies else "", figures)

@@ -1,0 +1,95 @@
+"""How all figures look, and how they are written: the same records give the same bytes.
+
+What a colour tells is also told by a line style, a marker or a place.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")  # no display is needed, and none is looked for
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tunebook.records import write_text
+from tunebook.reporting.palette import GRID, INK, QUIET
+
+MARKERS = ("o", "s", "D", "^", "v", "P")
+NARROW_IN, WIDE_IN = 4.5, 6.6  # inches: one column of panels, two columns of panels
+FONTS = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif"
+
+STYLE = {
+    "svg.fonttype": "none",  # real text: small, searchable; measured in DejaVu Sans, which is wider than what is shown
+    "svg.hashsalt": "tunebook",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.7,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 0.0,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "lines.linewidth": 1.8,
+}
+
+
+def panels(count: int, panel_height_in: float, columns: int | None = None, **options) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in one or two columns; places left over are removed. Returns the axes in order."""
+    columns = columns or min(2, count)
+    rows = -(-count // columns)
+    size = (NARROW_IN if columns == 1 else WIDE_IN, rows * panel_height_in)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+    axes = list(grid.flat)
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG without date or machine, coordinates rounded to a hundredth of a point."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "tunebook"})
+    plt.close(figure)
+    write_text(path, slim(buffer.getvalue()))
+
+
+def slim(svg: str) -> str:
+    """Round path coordinates to 0.01 pt and let the reader's own sans-serif font stand for the one measured with."""
+    svg = re.sub(r'(?<= d=")[^"]*', lambda match: re.sub(r"-?\d+\.\d+", _rounded, match[0]), svg)
+    svg = re.sub(r'(?<=\b[xy]=")-?\d+\.\d+', _rounded, svg)
+    return re.sub(r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", rf"\g<1>{FONTS}", svg)
+
+
+def _rounded(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def thin(length: int, most: int = 300) -> slice:
+    """A stride that leaves at most about `most` of `length` points: more cannot be seen, and make the file heavy."""
+    return slice(None, None, max(1, -(-length // most)))

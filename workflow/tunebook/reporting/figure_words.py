@@ -1,0 +1,94 @@
+"""What a figure shows, in words with numbers: the text that a screen reader speaks in the figure's place."""
+
+from __future__ import annotations
+
+from tunebook.reporting.curves import split_rows
+from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.typeset import count, duration, fixed, integer, listed, metric_title, number, size
+
+
+def alternative(kind: str, experiment: Experiment) -> str:
+    """Alternative text of one figure. Args: kind: the figure's file name without .svg."""
+    return {
+        "loss": _loss,
+        "training": _training,
+        "metrics": _metrics,
+        "methods": _methods,
+        "lengths": _lengths,
+        "confusion": _confusion,
+    }[kind](experiment)
+
+
+def _each(experiment: Experiment) -> list[tuple[str, Run]]:
+    return [(method, runs[0]) for method, runs in experiment.methods.items()]
+
+
+def _loss(experiment: Experiment) -> str:
+    parts = []
+    for method, run in _each(experiment):
+        losses = split_rows(run.history, "validation")["loss"]
+        parts.append(
+            f"{method}: validation loss goes from {fixed(losses.iloc[0])} over its lowest value {fixed(losses.min())} "
+            f"to {fixed(losses.iloc[-1])} at step {integer(run.training['steps'])}"
+        )
+    return (
+        "Line chart of training loss and validation loss against optimizer steps, epochs on the upper axis. "
+        f"{'; '.join(parts)}. The base model's held-out loss is {fixed(experiment.base.loss)}."
+    )
+
+
+def _training(experiment: Experiment) -> str:
+    parts = []
+    for method, run in _each(experiment):
+        train = split_rows(run.history, "train")
+        parts.append(
+            f"{method}: median gradient norm {number(train['grad_norm'].median())}, highest "
+            f"{number(train['grad_norm'].max())}; learning rate {number(train['learning_rate'].max())} at its highest and "
+            f"{number(train['learning_rate'].iloc[-1])} at the end"
+        )
+    return f"Line charts of gradient norm and learning rate against optimizer steps. {'; '.join(parts)}."
+
+
+def _metrics(experiment: Experiment) -> str:
+    runs = [experiment.base, *(run for _, run in _each(experiment))]
+    told = [f"{run.method}: " + ", ".join(_told(run)) for run in runs]
+    return f"Dot chart of metrics with 95 % intervals, base against finetuned. {'; '.join(told)}."
+
+
+def _told(run: Run) -> list[str]:
+    known = run.evaluation["metrics"].items()
+    return [
+        f"loss {fixed(run.loss)}",
+        *(f"{metric_title(name)} {number(value)}" for name, value in known if value is not None),
+    ]
+
+
+def _methods(experiment: Experiment) -> str:
+    told = []
+    for method, run in _each(experiment):
+        record = run.training
+        told.append(
+            f"{method}: {count(record['trainable_parameters'])} trainable parameters, {size(record['weight_bytes'])} of "
+            f"weights, {size(record['optimizer_bytes'])} of optimizer state, peak memory "
+            f"{size(record['peak_memory_bytes'])}, {duration(record['wall_s'])}, held-out loss {fixed(run.loss)}"
+        )
+    return f"Bar charts, a bar a method. {'; '.join(told)}. Base model: held-out loss {fixed(experiment.base.loss)}."
+
+
+def _lengths(experiment: Experiment) -> str:
+    told = [
+        f"{split}: {integer(line['rows'])} rows, {integer(line['min'])} to {integer(line['max'])} tokens, median "
+        f"{integer(line['median'])}"
+        for split, line in experiment.split_lengths().items()
+    ]
+    return f"Histogram of row lengths in tokens. {'; '.join(told)}. Rows are cut at {integer(experiment.lengths['max_length'])}."
+
+
+def _confusion(experiment: Experiment) -> str:
+    told = []
+    for run in (experiment.base, experiment.runs[0]):
+        labels = run.evaluation["labels"]
+        lines = zip(labels, run.evaluation["confusion"], strict=True)
+        right = [f"{integer(line[place])} of {integer(sum(line))} {label}" for place, (label, line) in enumerate(lines)]
+        told.append(f"{run.method} gets {listed(right)} right")
+    return f"Confusion matrices. {'; '.join(told)}."

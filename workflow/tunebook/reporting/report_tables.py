@@ -1,0 +1,238 @@
+"""The report's tables: cells with a text to read and a value to sort by. Words of the headers stand here, looks in `report/`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tunebook.reporting.comparison import better, mean
+from tunebook.reporting.curves import between_validations
+from tunebook.reporting.diagnosis import Verdict
+from tunebook.reporting.study_folder import Experiment, Run, Study
+from tunebook.reporting.typeset import (
+    ABSENT,
+    count,
+    duration,
+    fixed,
+    integer,
+    metric_title,
+    number,
+    percent,
+    plain,
+    score,
+    signed,
+    size,
+    visible,
+)
+from tunebook.tables import losses_of
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a reader sees, and what sorting compares (None: the text)."""
+
+    text: str
+    sort: float | None = None
+    kind: str = ""  # a class of the style sheet: good, bad, quiet, long
+    link: str = ""
+    note: str = ""  # a second, smaller line
+    tags: tuple[tuple[str, bool], ...] = ()  # further words and whether they are grave
+
+
+@dataclass(frozen=True)
+class Column:
+    label: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with the name of its CSV file, if it has one."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    csv: str = ""
+
+
+def cell(value: float | None, text: str, **more: str) -> Cell:
+    """A number's cell; absent numbers sort last."""
+    absent = value is None or (isinstance(value, float) and math.isnan(value))
+    return Cell(text, None if absent else float(value), **more)
+
+
+def words(*labels: str) -> tuple[Column, ...]:
+    return tuple(Column(label, numeric=False) for label in labels)
+
+
+def figures(*labels: str) -> tuple[Column, ...]:
+    return tuple(Column(label) for label in labels)
+
+
+def runs_table(study: Study, outcomes: dict[str, tuple[str, str]], findings: dict[str, list[Verdict]]) -> Table:
+    """The summary: a line a run. Args: run name -> (kind, words) of its gain; run name -> verdicts that were found."""
+    seeds = any(len(runs) > 1 for experiment in study.experiments for runs in experiment.methods.values())
+    accuracy = any(experiment.has_labels for experiment in study.experiments)
+    rows = []
+    for experiment in study.experiments:
+        for run in experiment.runs:
+            kind, outcome = outcomes[run.name]
+            rows.append(
+                (
+                    Cell(experiment.title, link=f"#experiment-{experiment.name}"),
+                    Cell(run.method, kind="name"),
+                    *((cell(run.seed, str(run.seed)),) if seeds else ()),
+                    cell(run.loss, f"{fixed(experiment.base.loss)} → {fixed(run.loss)}"),
+                    cell(run.loss - experiment.base.loss, signed(run.loss - experiment.base.loss), kind=kind),
+                    *((_accuracy(experiment, run),) if accuracy else ()),
+                    cell(run.training["wall_s"], duration(run.training["wall_s"])),
+                    cell(run.training["peak_memory_bytes"], size(run.training["peak_memory_bytes"])),
+                    Cell(outcome, kind=f"verdict {kind}", tags=tuple((v.phrase, v.grave) for v in findings[run.name])),
+                )
+            )
+    columns = (
+        *words("Experiment", "Method"),
+        *(figures("Seed") if seeds else ()),
+        *figures("Held-out loss", "Change in loss"),
+        *(figures("Accuracy") if accuracy else ()),
+        *figures("Training time", "Peak memory"),
+        *words("Verdict"),
+    )
+    return Table(columns, tuple(rows), "runs")
+
+
+def _accuracy(experiment: Experiment, run: Run) -> Cell:
+    if not experiment.has_labels:
+        return Cell(ABSENT, kind="quiet")
+    before, after = (one.evaluation["metrics"]["accuracy"] for one in (experiment.base, run))
+    return cell(after, f"{percent(before)} → {percent(after)}")
+
+
+def losses_table(experiment: Experiment) -> Table:
+    """The seed's form: Epoch | Training loss | Validation loss, published figures beside."""
+    published = experiment.spec["published"] is not None
+    several = len(experiment.runs) > 1
+    rows = []
+    for run in experiment.runs:
+        for line in losses_of(experiment, run).itertuples():
+            losses = [line.training_loss, line.validation_loss]
+            if published:
+                losses += [line.published_training_loss, line.published_validation_loss]
+            name = (Cell(_run_words(experiment, run)),) if several else ()
+            epoch = cell(line.epoch, plain(round(line.epoch, 2)))
+            rows.append((*name, epoch, *(cell(value, fixed(value, 4)) for value in losses)))
+    columns = figures("Epoch", "Training loss", "Validation loss")
+    if published:
+        columns += figures("Published training loss", "Published validation loss")
+    return Table((*words("Run"), *columns) if several else columns, tuple(rows), "losses")
+
+
+def _run_words(experiment: Experiment, run: Run) -> str:
+    """A run's name within its experiment; the seed only where there are several."""
+    return run.method if len(experiment.methods[run.method]) == 1 else f"{run.method}, seed {run.seed}"
+
+
+def metrics_table(experiment: Experiment) -> Table:
+    """A line a metric; the base run and each method: the mean over seeds with the first seed's 95 % interval below."""
+    groups = {"base": (experiment.base,)} | experiment.methods
+    names = dict.fromkeys(name for runs in groups.values() for name in runs[0].metrics)
+    rows = []
+    for name in names:
+        direction = {1: "higher is better", -1: "lower is better", 0: ""}[better(name)]
+        cells = [_metric_cell(name, runs) for runs in groups.values()]
+        rows.append((Cell(metric_title(name), note=direction), *cells))
+    return Table((*words("Metric"), *figures(*groups)), tuple(rows), "metrics")
+
+
+def _metric_cell(name: str, runs: tuple[Run, ...]) -> Cell:
+    values = [run.metrics.get(name) for run in runs]
+    if any(value is None for value in values):
+        return Cell(ABSENT, kind="quiet")
+    value = mean(values)
+    if len(values) > 1:
+        return cell(value, score(value), note=f"{score(min(values))} to {score(max(values))} over {len(values)} seeds")
+    low, high = runs[0].intervals.get(name, (None, None))
+    return cell(value, score(value), note="" if low is None else f"{score(low)} to {score(high)}")
+
+
+def labels_table(run: Run) -> Table:
+    """Precision, recall and F1 of each label."""
+    rows = [
+        (Cell(visible(label)), *(cell(line[key], fixed(line[key])) for key in ("precision", "recall", "f1")),
+         cell(line["support"], integer(line["support"])))
+        for label, line in run.evaluation["per_label"].items()
+    ]  # fmt: skip
+    return Table((*words("Label"), *figures("Precision", "Recall", "F1", "Rows")), tuple(rows))
+
+
+def confusion_table(run: Run) -> Table:
+    """The confusion matrix: a line a true label, a column a predicted one."""
+    labels, matrix = run.evaluation["labels"], run.evaluation["confusion"]
+    columns = [*labels, "no label"][: len(matrix[0])]
+    rows = [
+        (Cell(visible(label)), *(cell(v, integer(v)) for v in line)) for label, line in zip(labels, matrix, strict=True)
+    ]
+    return Table((*words("True label"), *figures(*columns)), tuple(rows))
+
+
+def methods_table(experiment: Experiment) -> Table:
+    """What each method trains, stores and costs; means over seeds."""
+    keys = ("trainable_parameters", "weight_bytes", "optimizer_bytes", "peak_memory_bytes", "wall_s", "tokens_per_s")
+    written = (count, size, size, size, duration, number)
+    rows = [
+        (
+            Cell("base"),
+            *[Cell(ABSENT, kind="quiet")] * (len(keys) + 1),
+            cell(experiment.base.loss, fixed(experiment.base.loss)),
+        )
+    ]
+    for method, runs in experiment.methods.items():
+        values = [mean(run.training[key] for run in runs) for key in keys]
+        share = values[0] / runs[0].training["parameters"]
+        first, *rest = [cell(value, show(value)) for value, show in zip(values, written, strict=True)]
+        losses = [run.loss for run in runs]
+        spread = f"{fixed(min(losses))} to {fixed(max(losses))} over {len(losses)} seeds" if len(losses) > 1 else ""
+        loss = cell(mean(losses), fixed(mean(losses)), note=spread)
+        rows.append((Cell(method), first, cell(share, percent(share)), *rest, loss))
+    columns = figures(
+        "Trainable", "Share of all", "Weights", "Optimizer", "Peak memory", "Time", "Tokens/s", "Held-out loss"
+    )
+    return Table((*words("Method"), *columns), tuple(rows), "methods")
+
+
+def curve_table(experiment: Experiment) -> Table:
+    """The loss curves in figures: a line a validation, the training loss since the one before."""
+    written = {"training_loss": fixed, "validation_loss": fixed}
+    return _course(experiment, figures("Training loss", "Validation loss"), written)
+
+
+def gradient_table(experiment: Experiment) -> Table:
+    """Gradient norm and learning rate in figures: a line a validation, over the steps since the one before."""
+    written = {"grad_norm": number, "grad_norm_max": number, "learning_rate": number}
+    return _course(experiment, figures("Gradient norm, mean", "highest", "Learning rate"), written)
+
+
+def _course(experiment: Experiment, columns: tuple[Column, ...], written: dict[str, Callable[[float], str]]) -> Table:
+    """Lines of `curves.between_validations` of all runs. Args: written: column -> how its values are written."""
+    rows = [
+        (
+            Cell(_run_words(experiment, run)),
+            cell(line["step"], integer(line["step"])),
+            cell(line["epoch"], fixed(line["epoch"], 2)),
+            *(cell(line[key], show(line[key])) for key, show in written.items()),
+        )
+        for run in experiment.runs
+        for line in between_validations(run.history).to_dict("records")
+    ]
+    return Table((*words("Run"), *figures("Step", "Epoch"), *columns), tuple(rows))
+
+
+def lengths_table(experiment: Experiment) -> Table:
+    """Token lengths a split."""
+    rows = [
+        (Cell(split), *(cell(line[key], integer(line[key])) for key in
+         ("rows", "tokens", "supervised_tokens", "min", "median", "p95", "max", "truncated")))
+        for split, line in experiment.split_lengths().items()
+    ]  # fmt: skip
+    columns = figures("Rows", "Tokens", "of them learnt", "Shortest", "Median", "95th percentile", "Longest", "Cut")
+    return Table((*words("Split"), *columns), tuple(rows))

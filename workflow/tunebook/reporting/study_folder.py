@@ -1,0 +1,175 @@
+"""A study's folder as frozen records: what the stages left behind, read once and never changed.
+
+The files and their keys are described in `results/README.md`. Nothing but completed records is read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from tunebook.errors import TunebookError
+from tunebook.records import read_json
+from tunebook.reporting.curves import by_epoch
+
+BASE = "base"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's records. `training` and `history` are None for the base run, which trains nothing."""
+
+    name: str  # experiment/method/seed-1
+    experiment: str
+    method: str
+    seed: int
+    folder: Path
+    spec: dict[str, Any]  # run.json
+    evaluation: dict[str, Any]  # evaluation.json
+    training: dict[str, Any] | None  # training.json
+    history: pandas.DataFrame | None  # history.csv
+
+    @property
+    def loss(self) -> float:
+        """Held-out loss in nats a supervised token."""
+        return self.evaluation["loss"]
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Loss, perplexity, bits per byte, then the metrics of the task."""
+        whole = {name: self.evaluation[name] for name in ("loss", "perplexity", "bits_per_byte")}
+        return whole | self.evaluation["metrics"]
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Metric -> its 95 % interval, where there is one. Perplexity rises with the loss, and so do its limits."""
+        known = {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
+        return {"perplexity": tuple(math.exp(min(limit, 700.0)) for limit in known["loss"])} | known
+
+    @cached_property
+    def scores(self) -> pandas.DataFrame:
+        """One line a held-out row, its texts left out: index row; loss (nats a token), tokens, correct (or None)."""
+        columns = ["row", "loss", "tokens", "correct"]
+        return pandas.read_parquet(self.folder / "predictions.parquet", columns=columns).set_index("row")
+
+    @cached_property
+    def epochs(self) -> pandas.DataFrame:
+        """Losses by epoch, see `curves.by_epoch`; not for the base run."""
+        return by_epoch(self.history)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """The answers to the experiment's prompts, in the order of the prompts."""
+        return read_json(self.folder / "samples.json")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: its spec, its data's figures, the untouched model and the finetuned runs."""
+
+    name: str
+    spec: dict[str, Any]
+    dataset: dict[str, Any]  # the data set's entry in the study
+    model: dict[str, Any]  # the model's entry in the study
+    profile: dict[str, Any]  # profile.json
+    lengths: dict[str, Any]  # lengths.json
+    base: Run
+    runs: tuple[Run, ...]  # finetuned, by method as in the study, then by seed
+
+    @property
+    def title(self) -> str:
+        return self.spec["title"] or self.name
+
+    @property
+    def has_labels(self) -> bool:
+        return "confusion" in self.base.evaluation
+
+    @property
+    def methods(self) -> dict[str, tuple[Run, ...]]:
+        """Method -> its runs, one a seed."""
+        names = dict.fromkeys(run.method for run in self.runs)
+        return {name: tuple(run for run in self.runs if run.method == name) for name in names}
+
+    def split_lengths(self) -> dict[str, dict[str, Any]]:
+        """Split -> its figures of token lengths, for the splits that were tokenized."""
+        return {split: self.lengths[split] for split in SPLITS if split in self.lengths}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything below `results/{study}/` that the report reads."""
+
+    folder: Path
+    record: dict[str, Any]  # study.json
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(run for experiment in self.experiments for run in experiment.runs)
+
+    def provenance(self, kind: str, name: str) -> dict[str, Any]:
+        """provenance.json of a model or a data set. Args: kind: "models" or "datasets"."""
+        return read_json(self.folder.parent / kind / name / "provenance.json")
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study's records.
+
+    Raises: TunebookError: a record is missing or broken.
+    """
+    record = read_json(folder / "study.json")
+    experiments = tuple(read_experiment(folder, record, name) for name in record["experiments"])
+    return Study(folder=folder, record=record, experiments=experiments)
+
+
+def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experiment:
+    """Read one experiment's records. Args: record: the study's study.json."""
+    if name not in record["experiments"]:
+        known = ", ".join(record["experiments"])
+        raise TunebookError(f"experiment {name!r} is not in {folder / 'study.json'}; it has: {known}")
+    spec = record["experiments"][name]
+    trained = [run for run in record["runs"] if run["experiment"] == name and run["method"] != BASE]
+    _require_finished(folder, [run["run"] for run in trained])
+    return Experiment(
+        name=name,
+        spec=spec,
+        dataset=record["datasets"][spec["dataset"]],
+        model=record["models"][spec["model"]],
+        profile=read_json(folder / "datasets" / spec["dataset"] / "profile.json"),
+        lengths=read_json(folder / "tokens" / name / "lengths.json"),
+        base=_read_run(folder, name, BASE, 0, f"{name}/{BASE}/seed-0"),
+        runs=tuple(_read_run(folder, name, run["method"], run["seed"], run["run"]) for run in trained),
+    )
+
+
+def _require_finished(folder: Path, names: list[str]) -> None:
+    """Name all unfinished runs at once, so that a person need not find them one by one."""
+    missing = [name for name in names if not (folder / "runs" / name / "evaluation.json").exists()]
+    if missing:
+        listed = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise TunebookError(
+            f"{len(missing)} of {len(names)} runs below {folder / 'runs'} have no evaluation.json ({listed}); "
+            "let the study finish (run snakemake again: it goes on where it stopped), then repeat this command"
+        )
+
+
+def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) -> Run:
+    """Read the records of one run."""
+    place = folder / "runs" / name
+    trained = method != BASE
+    return Run(
+        name=name,
+        experiment=experiment,
+        method=method,
+        seed=seed,
+        folder=place,
+        spec=read_json(place / "run.json"),
+        evaluation=read_json(place / "evaluation.json"),
+        training=read_json(place / "training.json") if trained else None,
+        history=pandas.read_csv(place / "history.csv") if trained else None,
+    )
