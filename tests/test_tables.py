@@ -61,9 +61,13 @@ def test_a_part_of_an_epoch_and_an_epoch_not_reached(study):
 def test_metrics_hold_intervals_and_the_base_run(tables):
     metrics = tables["metrics"].set_index(["experiment", "method", "seed", "metric"])
     base = metrics.loc[("experiment-0", "base", 0, "accuracy")]
-    assert base.tolist() == pytest.approx([0.4, 0.35, 0.45])
+    assert base.tolist() == pytest.approx([0.4, 0.35, 0.45, 30])
     perplexity = metrics.loc[("experiment-0", "base", 0, "perplexity")]
-    assert perplexity.tolist() == pytest.approx([math.exp(3.0), math.exp(2.9), math.exp(3.1)])
+    assert perplexity.tolist() == pytest.approx([math.exp(3.0), math.exp(2.9), math.exp(3.1), 30])
+    answered = metrics.loc[("experiment-1", "base", 0, "stop_rate")]
+    assert answered["value"] == 0
+    assert math.isnan(answered["low"])  # two answers: no interval
+    assert answered["rows"] == 2
 
 
 def test_files_keep_full_precision(study, tmp_path):

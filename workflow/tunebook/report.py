@@ -19,7 +19,7 @@ import pandas
 from tunebook.errors import TunebookError
 from tunebook.finetuning import metrics
 from tunebook.records import write_text
-from tunebook.reporting import provenance_tables, report_tables, typeset
+from tunebook.reporting import provenance_tables, report_tables, text_metrics, typeset
 from tunebook.reporting.answers import exchanges
 from tunebook.reporting.comparison import (
     CHOICE_MARGIN,
@@ -238,10 +238,10 @@ def choice_part(part: dict[str, Any]) -> dict[str, Any]:
 
 def definitions(study: Study) -> list[tuple[str, str]]:
     """(metric, its definition) for the metrics that occur in the study and are defined by the code that measures them."""
-    defined = metrics.definitions()
+    defined = metrics.definitions() | text_metrics.definitions()
     occurring = ("loss", "perplexity", "bits_per_byte")
     runs = [run for experiment in study.experiments for run in (experiment.base, *experiment.runs)]
-    names = dict.fromkeys([*occurring, *(name for run in runs for name in run.evaluation["metrics"])])
+    names = dict.fromkeys([*occurring, *(name for run in runs for name in run.metrics)])
     return [(typeset.metric_title(name), defined[name]) for name in names if name in defined]
 
 

@@ -20,7 +20,7 @@ from tunebook.reporting.typeset import number
 TITLES = {
     "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",
     "losses": "Losses by epoch, in nats a supervised token, with published figures",
-    "metrics": "Metrics on held-out rows, with 95 % intervals",
+    "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
     "methods": "Methods: what is trained, what is stored, memory, time, loss",
 }
 
@@ -94,14 +94,14 @@ def losses_of(experiment: Experiment, run: Run) -> pandas.DataFrame:
 
 
 def metrics_table(study: Study) -> pandas.DataFrame:
-    """Every metric of every run, the base run included: experiment, method, seed, metric, value, low, high."""
+    """Every metric of every run, the base run included: experiment, method, seed, metric, value, low, high, rows."""
     lines = []
     for experiment in study.experiments:
         for run in (experiment.base, *experiment.runs):
             for metric, value in run.metrics.items():
                 low, high = run.intervals.get(metric, (math.nan, math.nan))
-                lines.append((run.experiment, run.method, run.seed, metric, value, low, high))
-    return pandas.DataFrame(lines, columns=["experiment", "method", "seed", "metric", "value", "low", "high"])
+                lines.append((run.experiment, run.method, run.seed, metric, value, low, high, run.rows_of(metric)))
+    return pandas.DataFrame(lines, columns=["experiment", "method", "seed", "metric", "value", "low", "high", "rows"])
 
 
 def method_line(run: Run) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import sys
+from typing import Any
 
 import numpy
-from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
+from tunebook.finetuning.intervals import RESAMPLES, middle, share_interval
+
 NO_LABEL = "no label"
-RESAMPLES = 2000
-CONFIDENCE = 0.95
 
 
 def loss(losses: list[float], tokens: list[int]) -> float:
@@ -77,21 +77,6 @@ def label_of(answer: str, names: list[str]) -> str:
     return next((name for name in names if name.casefold() == cleaned), NO_LABEL)
 
 
-def loss_interval(losses: list[float], tokens: list[int]) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the loss over rows (Efron and Tibshirani 1993, chapter 13), seeded."""
-    generator = numpy.random.default_rng(0)
-    drawn = generator.integers(0, len(losses), size=(RESAMPLES, len(losses)))
-    means = numpy.asarray(losses)[drawn].sum(axis=1) / numpy.asarray(tokens)[drawn].sum(axis=1)
-    low, high = numpy.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-def share_interval(hits: int, rows: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    interval = stats.binomtest(hits, rows).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def macro_f1_interval(labels: list[str], answers: list[str], names: list[str]) -> tuple[float, float]:
     """95 % percentile bootstrap interval of macro-F1 over rows, seeded."""
     generator = numpy.random.default_rng(0)
@@ -102,5 +87,26 @@ def macro_f1_interval(labels: list[str], answers: list[str], names: list[str]) -
         drawn = numpy.bincount(generator.choice(cells, len(cells)), minlength=counts.size).reshape(counts.shape)
         hits, true, answered = numpy.diag(drawn), drawn.sum(axis=1), drawn.sum(axis=0)[: len(names)]
         values.append(numpy.mean(2 * hits / numpy.maximum(true + answered, 1)))
-    low, high = numpy.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    return middle(values)
+
+
+def label_record(labels: list[str], given: list[str], names: list[str], intervals: dict[str, Any]) -> dict[str, Any]:
+    """The part of evaluation.json that a data set with labels adds."""
+    right = sum(a == b for a, b in zip(labels, given, strict=True))
+    invalid = given.count(NO_LABEL)
+    return {
+        "metrics": {
+            "accuracy": accuracy(labels, given),
+            "macro_f1": macro_f1(labels, given, names),
+            "invalid_answer_rate": invalid_answer_rate(given),
+        },
+        "intervals": {
+            **intervals,
+            "accuracy": share_interval(right, len(labels)),
+            "macro_f1": macro_f1_interval(labels, given, names),
+            "invalid_answer_rate": share_interval(invalid, len(labels)),
+        },
+        "labels": names,
+        "per_label": per_label(labels, given, names),
+        "confusion": confusion(labels, given, names),
+    }

@@ -56,10 +56,10 @@ def _metrics(experiment: Experiment) -> str:
 
 
 def _told(run: Run) -> list[str]:
-    known = run.evaluation["metrics"].items()
+    known = {name: value for name, value in run.metrics.items() if name not in ("loss", "perplexity", "bits_per_byte")}
     return [
         f"loss {fixed(run.loss)}",
-        *(f"{metric_title(name)} {number(value)}" for name, value in known if value is not None),
+        *(f"{metric_title(name)} {number(value)}" for name, value in known.items() if value is not None),
     ]
 
 

@@ -151,8 +151,17 @@ def _metric_cell(name: str, runs: tuple[Run, ...]) -> Cell:
     value = mean(values)
     if len(values) > 1:
         return cell(value, score(value), note=f"{score(min(values))} to {score(max(values))} over {len(values)} seeds")
-    low, high = runs[0].intervals.get(name, (None, None))
-    return cell(value, score(value), note="" if low is None else f"{score(low)} to {score(high)}")
+    return cell(value, score(value), note=_doubt(name, runs[0]))
+
+
+def _doubt(name: str, run: Run) -> str:
+    """The 95 % interval of a metric; the number of answers where it is not over all test rows."""
+    low, high = run.intervals.get(name, (None, None))
+    told = "" if low is None else f"{score(low)} to {score(high)}"
+    if run.rows_of(name) == run.evaluation["rows"]:
+        return told
+    rows = f"n = {integer(run.rows_of(name))}"
+    return f"{told}, {rows}" if told else f"{rows}, no interval"
 
 
 def labels_table(run: Run) -> Table:

@@ -32,7 +32,9 @@ def draw_metrics(experiment: Experiment) -> Figure:
     shares = [
         name
         for name in names
-        if name not in losses and all(0 <= (line.get(name) or 0) <= 1 for line in values.values())
+        if name not in losses
+        and name != "answer_tokens"
+        and all(0 <= (line.get(name) or 0) <= 1 for line in values.values())
     ]
     groups = [group for group in (losses, shares) if group]
     step = 0.26 + 0.07 * len(runs)
@@ -77,9 +79,16 @@ def _lines_of_metrics(
         fill = {"fillstyle": "none"} if is_base else {}
         axis.plot(points, places, marker, color=colour, markersize=5.5, linestyle="none", label=run_name, **fill)
     arrows = {1: "↑", -1: "↓", 0: "·"}
-    axis.set_yticks(range(len(names)), [f"{metric_title(name)} {arrows[better(name)]}" for name in names])
+    labels = [f"{metric_title(name)}{_answers(name, runs['base'])} {arrows[better(name)]}" for name in names]
+    axis.set_yticks(range(len(names)), labels)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(left=0)
+
+
+def _answers(name: str, run: Run) -> str:
+    """How many answers a metric is over, where that is not the number of test rows."""
+    rows = run.rows_of(name)
+    return "" if rows == run.evaluation["rows"] else f", n = {integer(rows)}"
 
 
 def draw_lengths(experiment: Experiment) -> Figure:

@@ -16,6 +16,7 @@ import pandas
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
 from tunebook.reporting.curves import by_epoch
+from tunebook.reporting.text_metrics import Measured, measure
 
 BASE = "base"
 SPLITS = ("train", "validation", "test")
@@ -44,12 +45,22 @@ class Run:
     def metrics(self) -> dict[str, float | None]:
         """Loss, perplexity, bits per byte, then the metrics of the task."""
         whole = {name: self.evaluation[name] for name in ("loss", "perplexity", "bits_per_byte")}
-        return whole | self.evaluation["metrics"]
+        return whole | self.evaluation["metrics"] | {name: told.value for name, told in self.answered.items()}
+
+    @cached_property
+    def answered(self) -> dict[str, Measured]:
+        """The metrics of the answers in samples.json."""
+        return measure(self.samples(), labels="labels" in self.evaluation)
+
+    def rows_of(self, metric: str) -> int:
+        """How many held-out rows, or answers, a metric of this run is over."""
+        return self.answered[metric].rows if metric in self.answered else self.evaluation["rows"]
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Metric -> its 95 % interval, where there is one. Perplexity rises with the loss, and so do its limits."""
         known = {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
+        known |= {name: told.interval for name, told in self.answered.items() if told.interval}
         return {"perplexity": tuple(math.exp(min(limit, 700.0)) for limit in known["loss"])} | known
 
     @cached_property
