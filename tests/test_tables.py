@@ -73,13 +73,13 @@ def test_metrics_hold_intervals_and_the_base_run(tables):
 def test_files_keep_full_precision(study, tmp_path):
     write_tables(study, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "losses.csv", "runs.csv", "metrics.csv", "methods.csv", "tables.md",
+        "losses.csv", "runs.csv", "metrics.csv", "comparisons.csv", "methods.csv", "tables.md",
     }  # fmt: skip
     again = pandas.read_csv(tmp_path / "runs.csv")
     assert again["loss"].tolist() == [run.loss for run in study.runs]
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")
     assert text.startswith("# Fake study: tables\n")
-    assert text.count("\n## ") == 4
+    assert text.count("\n## ") == 5
 
 
 def test_markdown_escapes_what_would_end_a_cell():

@@ -92,6 +92,10 @@ def records_of(experiments):
             files += [f"{RESULTS}/runs/{run.name}/{name}" for name in names]
     for name in experiments:
         experiment = STUDY.experiments[name]
+        if name in LABELLED:
+            files += [
+                f"{RESULTS}/baselines/{name}.{kind}" for kind in ("json", "parquet")
+            ]
         files += [
             f"{RESULTS}/tokens/{name}/lengths.json",
             f"{RESULTS}/datasets/{experiment.dataset}/profile.json",

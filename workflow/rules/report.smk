@@ -7,7 +7,7 @@ rule tables:
         report(
             [
                 f"{RESULTS}/tables/{name}.csv"
-                for name in ("losses", "runs", "metrics", "methods")
+                for name in ("losses", "runs", "metrics", "comparisons", "methods")
             ],
             caption="../../report/captions/tables.rst",
             category="Tables",

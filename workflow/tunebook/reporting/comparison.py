@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy
 import pandas
 
-from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.study_folder import Baseline, Experiment, Run
 
 RESAMPLES = 2000
 BOOTSTRAP_SEED = 20231
@@ -86,7 +86,7 @@ def loss_difference(left: tuple[Run, ...], right: tuple[Run, ...]) -> Difference
     return paired_difference(both["loss"].to_numpy(), both["loss_right"].to_numpy(), both["tokens"].to_numpy())
 
 
-def correct_pair(left: Run, right: Run) -> tuple[numpy.ndarray, numpy.ndarray] | None:
+def correct_pair(left: Run | Baseline, right: Run | Baseline) -> tuple[numpy.ndarray, numpy.ndarray] | None:
     """Which rows both runs got right; (N,) of bool each. None where right and wrong have no meaning."""
     frames = [run.scores for run in (left, right)]
     if any(frame["correct"].isna().any() for frame in frames):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tunebook.reporting.comparison import better
 from tunebook.reporting.figure_style import MARKERS, NARROW_IN
 from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
-from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.study_folder import Baseline, Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, metric_title
 
 SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", BLUE])
@@ -25,7 +25,8 @@ def draw_metrics(experiment: Experiment) -> Figure:
 
     Above, losses (lower is better); below, metrics between 0 and 1. Perplexity and lengths stand in the table only.
     """
-    runs = {"base": experiment.base} | {method: group[0] for method, group in experiment.methods.items()}
+    runs = {one.method: one for one in experiment.untrained}
+    runs |= {method: group[0] for method, group in experiment.methods.items()}
     values = {name: run.metrics for name, run in runs.items()}
     names = [name for name, value in values["base"].items() if value is not None]
     losses = [name for name in names if name in ("loss", "bits_per_byte") or name.endswith("_loss")]
@@ -59,14 +60,13 @@ def draw_metrics(experiment: Experiment) -> Figure:
 
 
 def _lines_of_metrics(
-    axis: Axes, names: list[str], runs: dict[str, Run], values: dict[str, dict[str, float | None]]
+    axis: Axes, names: list[str], runs: dict[str, Run | Baseline], values: dict[str, dict[str, float | None]]
 ) -> None:
     """One line a metric; the runs stand a little below one another."""
+    looks = _looks(runs)
     offsets = (numpy.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.26, 0.64 / len(runs))
     for index, (run_name, run) in enumerate(runs.items()):
-        is_base = run_name == "base"
-        colour = BASE if is_base else SERIES[(index - 1) % len(SERIES)]
-        marker = "o" if is_base else MARKERS[(index - 1) % len(MARKERS)]
+        colour, marker, hollow = looks[run_name]
         places, points = [], []
         for place, name in enumerate(names):
             value = values[run_name].get(name)
@@ -76,13 +76,23 @@ def _lines_of_metrics(
             points.append(value)
             if name in run.intervals:
                 axis.plot(run.intervals[name], [places[-1]] * 2, color=colour, linewidth=1.3)
-        fill = {"fillstyle": "none"} if is_base else {}
+        fill = {"fillstyle": "none"} if hollow else {}
         axis.plot(points, places, marker, color=colour, markersize=5.5, linestyle="none", label=run_name, **fill)
     arrows = {1: "↑", -1: "↓", 0: "·"}
     labels = [f"{metric_title(name)}{_answers(name, runs['base'])} {arrows[better(name)]}" for name in names]
     axis.set_yticks(range(len(names)), labels)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(left=0)
+
+
+def _looks(runs: dict[str, Run | Baseline]) -> dict[str, tuple[str, str, bool]]:
+    """Run -> colour, marker, hollow: what was not finetuned is hollow and without colour."""
+    untrained = [name for name, run in runs.items() if isinstance(run, Baseline) or run.training is None]
+    trained = [name for name in runs if name not in untrained]
+    looks = {name: (BASE if at == 0 else INK, MARKERS[at % len(MARKERS)], True) for at, name in enumerate(untrained)}
+    return looks | {
+        name: (SERIES[at % len(SERIES)], MARKERS[at % len(MARKERS)], False) for at, name in enumerate(trained)
+    }
 
 
 def _answers(name: str, run: Run) -> str:

@@ -80,6 +80,35 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """A simple classifier on the same rows, told as a run is: metrics, intervals, right and wrong by row."""
+
+    method: str  # its name
+    experiment: str
+    folder: Path
+    evaluation: dict[str, Any]  # its part of baselines/{experiment}.json
+
+    seed = 0  # no baseline draws random numbers
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.evaluation["metrics"]
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        return {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
+
+    def rows_of(self, metric: str) -> int:
+        return self.evaluation["rows"]
+
+    @cached_property
+    def scores(self) -> pandas.DataFrame:
+        """One line a held-out row: index row; correct."""
+        frame = pandas.read_parquet(self.folder / f"{self.experiment}.parquet").set_index("row")
+        return pandas.DataFrame({"correct": frame[self.method] == frame["reference"]})
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment: its spec, its data's figures, the untouched model and the finetuned runs."""
 
@@ -91,6 +120,7 @@ class Experiment:
     lengths: dict[str, Any]  # lengths.json
     base: Run
     runs: tuple[Run, ...]  # finetuned, by method as in the study, then by seed
+    baselines: tuple[Baseline, ...] = ()  # where the data have labels
 
     @property
     def title(self) -> str:
@@ -99,6 +129,11 @@ class Experiment:
     @property
     def has_labels(self) -> bool:
         return "confusion" in self.base.evaluation
+
+    @property
+    def untrained(self) -> tuple[Run | Baseline, ...]:
+        """What the finetuned runs are held against: the untouched model, then the baselines."""
+        return (self.base, *self.baselines)
 
     @property
     def methods(self) -> dict[str, tuple[Run, ...]]:
@@ -155,6 +190,7 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
         lengths=read_json(folder / "tokens" / name / "lengths.json"),
         base=_read_run(folder, name, BASE, 0, f"{name}/{BASE}/seed-0"),
         runs=tuple(_read_run(folder, name, run["method"], run["seed"], run["run"]) for run in trained),
+        baselines=_read_baselines(folder / "baselines", name) if record["datasets"][spec["dataset"]]["labels"] else (),
     )
 
 
@@ -167,6 +203,12 @@ def _require_finished(folder: Path, names: list[str]) -> None:
             f"{len(missing)} of {len(names)} runs below {folder / 'runs'} have no evaluation.json ({listed}); "
             "let the study finish (run snakemake again: it goes on where it stopped), then repeat this command"
         )
+
+
+def _read_baselines(folder: Path, experiment: str) -> tuple[Baseline, ...]:
+    record = read_json(folder / f"{experiment}.json")
+    rows = {"rows": record["rows"]}
+    return tuple(Baseline(name, experiment, folder, told | rows) for name, told in record["baselines"].items())
 
 
 def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) -> Run:
