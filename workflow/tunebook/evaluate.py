@@ -15,6 +15,7 @@ from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.generation import answer
 from tunebook.finetuning.intervals import loss_interval
+from tunebook.finetuning.likelihood import likeliest
 from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
 from tunebook.finetuning.scoring import score
 from tunebook.finetuning.tokenizers import load_tokenizer
@@ -33,7 +34,8 @@ def evaluate(
     """
     batch_size = run["generation"]["batch_size"]
     texts = rows.set_index("row").loc[[line["row"] for line in tokens]].reset_index().to_dict("records")
-    scored = score(model, tokens, collator_for(run["task"], tokenizer, model), batch_size)
+    collate = collator_for(run["task"], tokenizer, model)
+    scored = score(model, tokens, collate, batch_size)
     losses, counts = [loss for loss, _ in scored], [count for _, count in scored]
     mean = metrics.loss(losses, counts)
     record = {
@@ -68,6 +70,10 @@ def evaluate(
         predictions = predictions.assign(
             prediction=answers, reference=labels, correct=[a == b for a, b in zip(given, labels, strict=True)]
         )
+        if run["task"] != "sequence-classification" and run["dataset"]["text"] is None:  # a label is the completion
+            options = {"collate": collate, "batch_size": batch_size}
+            predictions["likeliest"] = likeliest(model, tokenizer, tokens, labels, names, **options)
+            metrics.add_likelihood(record, labels, predictions["likeliest"].tolist())
     return record, predictions
 
 

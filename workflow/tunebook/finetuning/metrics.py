@@ -45,10 +45,23 @@ def invalid_answer_rate(answers: list[str]) -> float:
     return answers.count(NO_LABEL) / len(answers)
 
 
+def likelihood_accuracy(labels: list[str], likeliest: list[str]) -> float:
+    """Share of held-out rows whose label is, among the labels, the likeliest completion: no answer is generated, none is invalid."""
+    return accuracy(labels, likeliest)
+
+
+def likelihood_macro_f1(labels: list[str], likeliest: list[str], names: list[str]) -> float:
+    """Macro-F1 of the likeliest labels: the completion with the highest probability, multiplied over its tokens."""
+    return macro_f1(labels, likeliest, names)
+
+
 def definitions() -> dict[str, str]:
     """Metric -> the sentence that defines it."""
     module = sys.modules[__name__]
-    named = ("loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_answer_rate")
+    named = (
+        "loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_answer_rate", "likelihood_accuracy",
+        "likelihood_macro_f1",
+    )  # fmt: skip
     return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
 
 
@@ -110,3 +123,13 @@ def label_record(labels: list[str], given: list[str], names: list[str], interval
         "per_label": per_label(labels, given, names),
         "confusion": confusion(labels, given, names),
     }
+
+
+def add_likelihood(record: dict[str, Any], labels: list[str], likeliest: list[str]) -> None:
+    """Add the metrics of the likeliest labels, with their intervals, to the content of evaluation.json."""
+    names = record["labels"]
+    right = sum(a == b for a, b in zip(labels, likeliest, strict=True))
+    record["metrics"]["likelihood_accuracy"] = likelihood_accuracy(labels, likeliest)
+    record["metrics"]["likelihood_macro_f1"] = likelihood_macro_f1(labels, likeliest, names)
+    record["intervals"]["likelihood_accuracy"] = share_interval(right, len(labels))
+    record["intervals"]["likelihood_macro_f1"] = macro_f1_interval(labels, likeliest, names)
