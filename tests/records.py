@@ -191,7 +191,7 @@ def _write_run(
     run = f"{experiment}/{method}/seed-{seed}"
     folder = place / "runs" / run
     generator = numpy.random.default_rng([seed, index, len(method)])
-    loss = 3.0 if method == "base" else 2.0 + 0.1 * index + 0.02 * len(method)
+    loss = 3.0 if method == "base" else 2.0 + 0.1 * index + 0.02 * len(method) + 0.004 * max(0, seed - 1)
     spec = {"run": run, "experiment": experiment, "method": method, "seed": seed, "identity": identity_of(run)}
     details = {
         "task": "causal-lm",

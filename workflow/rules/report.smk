@@ -7,7 +7,7 @@ rule tables:
         report(
             [
                 f"{RESULTS}/tables/{name}.csv"
-                for name in ("losses", "runs", "metrics", "comparisons", "methods")
+                for name in ("losses", "runs", "metrics", "seeds", "comparisons", "methods")
             ],
             caption="../../report/captions/tables.rst",
             category="Tables",

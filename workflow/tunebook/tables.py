@@ -11,7 +11,7 @@ import numpy
 import pandas
 
 from tunebook.records import write_csv, write_text
-from tunebook.reporting.comparison import loss_difference, share_removed
+from tunebook.reporting.comparison import loss_difference, over_seeds, share_removed
 from tunebook.reporting.curves import EPOCH_SLACK
 from tunebook.reporting.diagnosis import diagnose
 from tunebook.reporting.right_and_wrong import contests
@@ -22,6 +22,7 @@ TITLES = {
     "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",
     "losses": "Losses by epoch, in nats a supervised token, with published figures",
     "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
+    "seeds": "Seeds: mean and range of each metric over the runs of a method",
     "comparisons": "Right against wrong answers on the same rows: McNemar's exact test",
     "methods": "Methods: what is trained, what is stored, memory, time, loss",
 }
@@ -33,6 +34,7 @@ def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
         "runs": pandas.DataFrame([run_line(e, run) for e in study.experiments for run in e.runs]),
         "losses": losses_table(study),
         "metrics": metrics_table(study),
+        "seeds": seeds_table(study),
         "comparisons": comparisons_table(study),
         "methods": pandas.DataFrame([method_line(run) for e in study.experiments for run in (e.base, *e.runs)]),
     }
@@ -105,6 +107,16 @@ def metrics_table(study: Study) -> pandas.DataFrame:
                 low, high = run.intervals.get(metric, (math.nan, math.nan))
                 lines.append((run.experiment, run.method, run.seed, metric, value, low, high, run.rows_of(metric)))
     return pandas.DataFrame(lines, columns=["experiment", "method", "seed", "metric", "value", "low", "high", "rows"])
+
+
+def seeds_table(study: Study) -> pandas.DataFrame:
+    """Mean and range over seeds: experiment, method, metric, seeds, mean, lowest, highest. One seed is a range of nothing."""
+    lines = []
+    for experiment in study.experiments:
+        for method, runs in experiment.methods.items():
+            for metric, (seeds, middle, lowest, highest) in over_seeds(runs).items():
+                lines.append((experiment.name, method, metric, seeds, middle, lowest, highest))
+    return pandas.DataFrame(lines, columns=["experiment", "method", "metric", "seeds", "mean", "lowest", "highest"])
 
 
 def comparisons_table(study: Study) -> pandas.DataFrame:

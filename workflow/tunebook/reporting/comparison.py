@@ -129,6 +129,16 @@ def choose(experiment: Experiment) -> Choice | None:
     return Choice(min(rivals, key=memory.__getitem__), best, tuple(rivals), differences)
 
 
+def over_seeds(runs: tuple[Run, ...]) -> dict[str, tuple[int, float, float, float]]:
+    """Metric -> number of seeds, mean, lowest and highest value over a method's runs, for the metrics that all of them have."""
+    found = {}
+    for metric in runs[0].metrics:
+        values = [run.metrics.get(metric) for run in runs]
+        if None not in values:
+            found[metric] = (len(values), mean(values), min(values), max(values))
+    return found
+
+
 def share_removed(base: Run, run: Run) -> float:
     """The share of the untouched model's held-out loss that finetuning removed, of 1."""
     return 1 - run.loss / base.loss

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from tunebook.reporting.comparison import better
+from tunebook.reporting.comparison import better, over_seeds
 from tunebook.reporting.figure_style import MARKERS, NARROW_IN
 from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
 from tunebook.reporting.study_folder import Baseline, Experiment, Run
@@ -21,13 +21,19 @@ MOST_LABELS = 12
 
 
 def draw_metrics(experiment: Experiment) -> Figure:
-    """Each metric as a line from the base model's value to the finetuned ones', with 95 % intervals where known.
+    """Each metric of base, baselines and methods, with 95 % intervals where known, or with the range over seeds.
 
     Above, losses (lower is better); below, metrics between 0 and 1. Perplexity and lengths stand in the table only.
     """
     runs = {one.method: one for one in experiment.untrained}
     runs |= {method: group[0] for method, group in experiment.methods.items()}
     values = {name: run.metrics for name, run in runs.items()}
+    whiskers = {name: run.intervals for name, run in runs.items()}
+    for method, group in experiment.methods.items():
+        if len(group) > 1:  # over seeds: the mean, and the range in the place of the interval
+            spread = over_seeds(group)
+            values[method] = {name: middle for name, (_, middle, _, _) in spread.items()}
+            whiskers[method] = {name: (low, high) for name, (_, _, low, high) in spread.items()}
     names = [name for name, value in values["base"].items() if value is not None]
     losses = [name for name in names if name in ("loss", "bits_per_byte") or name.endswith("_loss")]
     shares = [
@@ -49,7 +55,7 @@ def draw_metrics(experiment: Experiment) -> Figure:
         layout="constrained",
     )
     for axis, group in zip(axes.flat, groups, strict=True):
-        _lines_of_metrics(axis, group, runs, values)
+        _lines_of_metrics(axis, group, runs, values, whiskers)
     axes.flat[0].set_xlabel("nats a token; bits a byte")
     if shares:
         axes.flat[-1].set_xlim(-0.03, 1.03)
@@ -60,12 +66,16 @@ def draw_metrics(experiment: Experiment) -> Figure:
 
 
 def _lines_of_metrics(
-    axis: Axes, names: list[str], runs: dict[str, Run | Baseline], values: dict[str, dict[str, float | None]]
+    axis: Axes,
+    names: list[str],
+    runs: dict[str, Run | Baseline],
+    values: dict[str, dict[str, float | None]],
+    whiskers: dict[str, dict[str, tuple[float, float]]],
 ) -> None:
     """One line a metric; the runs stand a little below one another."""
     looks = _looks(runs)
     offsets = (numpy.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.26, 0.64 / len(runs))
-    for index, (run_name, run) in enumerate(runs.items()):
+    for index, run_name in enumerate(runs):
         colour, marker, hollow = looks[run_name]
         places, points = [], []
         for place, name in enumerate(names):
@@ -74,8 +84,8 @@ def _lines_of_metrics(
                 continue
             places.append(place + offsets[index])
             points.append(value)
-            if name in run.intervals:
-                axis.plot(run.intervals[name], [places[-1]] * 2, color=colour, linewidth=1.3)
+            if name in whiskers[run_name]:
+                axis.plot(whiskers[run_name][name], [places[-1]] * 2, color=colour, linewidth=1.3)
         fill = {"fillstyle": "none"} if hollow else {}
         axis.plot(points, places, marker, color=colour, markersize=5.5, linestyle="none", label=run_name, **fill)
     arrows = {1: "↑", -1: "↓", 0: "·"}
