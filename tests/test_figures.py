@@ -108,7 +108,7 @@ def test_the_reading_stages_import_no_torch_and_the_names_nothing_at_all():
     program = (
         "import sys; import tunebook.reporting.figure_names; light = set(sys.modules)\n"
         "assert not light & {'pandas', 'numpy', 'matplotlib'}\n"
-        "import tunebook.tables, tunebook.figures, tunebook.report\n"
+        "import tunebook.tables, tunebook.figures, tunebook.report, tunebook.cards, tunebook.baseline\n"
         f"assert not set(sys.modules) & {{{heavy}}}\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": ":".join(sys.path)})

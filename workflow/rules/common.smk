@@ -30,6 +30,7 @@ except TunebookError as error:
 
 RESULTS = f"results/{STUDY.study}"
 RUNS = {run.name: run for run in runs_of(STUDY)}
+TRAINED = [name for name, run in RUNS.items() if run.trained]
 SPECS = fetching_specs(STUDY)
 LABELLED = [
     name for name, e in STUDY.experiments.items() if STUDY.datasets[e.dataset].labels

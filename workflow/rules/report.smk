@@ -7,7 +7,14 @@ rule tables:
         report(
             [
                 f"{RESULTS}/tables/{name}.csv"
-                for name in ("losses", "runs", "metrics", "seeds", "comparisons", "methods")
+                for name in (
+                    "losses",
+                    "runs",
+                    "metrics",
+                    "seeds",
+                    "comparisons",
+                    "methods",
+                )
             ],
             caption="../../report/captions/tables.rst",
             category="Tables",
@@ -93,3 +100,23 @@ rule report:
         templates=lambda wildcards: "report",
     shell:
         "python -m tunebook report --study {input.study} --templates {params.templates} --output {output} > {log} 2>&1"
+
+
+# Beside the adapter and not in it: its folder is an output of rule train, and a word of a card must not train again.
+rule cards:
+    input:
+        records_of(STUDY.experiments),
+        "report/model_card.md.j2",
+        study=f"{RESULTS}/study.json",
+        code=code("cards"),
+    output:
+        cards=[f"{RESULTS}/runs/{name}/model_card.md" for name in TRAINED],
+        events=directory([f"{RESULTS}/runs/{name}/tensorboard" for name in TRAINED]),
+    log:
+        f"{RESULTS}/logs/cards.log",
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        templates=lambda wildcards: "report",
+    shell:
+        "python -m tunebook cards --study {input.study} --templates {params.templates} > {log} 2>&1"
