@@ -168,6 +168,22 @@ def model(folder: Path, family: str, *, seed: int = 0) -> Path:
     return folder
 
 
+def in_pickled_parts(folder: Path) -> None:
+    """Turn a saved model's safetensors into two pickled parts with an index, as older models of the hub have them."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    names, weight_map = sorted(tensors), {}
+    for number, chosen in enumerate((names[::2], names[1::2]), start=1):
+        part = f"pytorch_model-0000{number}-of-00002.bin"
+        torch.save({name: tensors[name] for name in chosen}, folder / part)
+        weight_map |= dict.fromkeys(chosen, part)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+
+
 def texts(count: int) -> list[dict[str, str]]:
     """Rows of {text, label}, all different, from the tokenizer's words."""
     labels = {"rose": "positive", "fell": "negative", "unchanged": "neutral"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 
@@ -42,6 +43,11 @@ def main(argv: list[str] | None = None) -> int:
         stage.main(args)
     except TunebookError as error:
         print(f"tunebook {args.stage}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"tunebook {args.stage}: no space left on the disk ({error}); make room and run again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)
