@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from importlib.metadata import version
@@ -21,6 +22,7 @@ import torch
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints
 from tunebook.finetuning.batching import collator_for
+from tunebook.finetuning.devices import check_device, claim_device
 from tunebook.finetuning.models import (
     add_adapter,
     load_model,
@@ -190,10 +192,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
     datasets.disable_progress_bars()
     run = read_json(args.run)
+    gpu = torch.cuda.is_available()
+    check_device(run["training"], gpu=gpu, has_bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False))
     data = {"model": sha256_of_folder(args.model), "tokens": sha256_of_folder(args.tokens)}
     code = {file.name: file.read_text(encoding="utf-8") for file in code_of("train")}
     versions = {name: version(name) for name in LIBRARIES}
