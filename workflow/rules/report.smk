@@ -1,3 +1,10 @@
+localrules:
+    tables,
+    figures,
+    figures_with_labels,
+    report,
+
+
 rule tables:
     input:
         records_of(STUDY.experiments),

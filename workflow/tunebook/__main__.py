@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import sys
 
 from tunebook.errors import TunebookError
+from tunebook.records import disk_is_full
 
 STAGES = {
     "check": "validate a config file",
@@ -45,9 +45,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"tunebook {args.stage}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not disk_is_full(error):
             raise
-        print(f"tunebook {args.stage}: no space left on the disk ({error}); make room and run again", file=sys.stderr)
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"tunebook {args.stage}: no space left{where}; nothing is half written: free some space and run again",
+              file=sys.stderr)  # fmt: skip
         return 2
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)

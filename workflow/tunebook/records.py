@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -70,6 +71,19 @@ def write_csv(path: Path, frame: pandas.DataFrame) -> None:
 
 def write_parquet(path: Path, frame: pandas.DataFrame) -> None:
     write_with(path, lambda partial: frame.to_parquet(partial, index=False))
+
+
+def disk_is_full(error: BaseException, folder: Path | None = None) -> bool:
+    """Whether an error came of a disk without space, or of a quota that is used up.
+
+    torch and safetensors raise errors of their own, one with the system's words and one without: then the free space of
+    the disk that holds `folder` tells.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+        return True
+    return folder is not None and folder.exists() and shutil.disk_usage(folder).free < 2**20
 
 
 def read_json(path: Path) -> Any:
