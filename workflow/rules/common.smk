@@ -83,6 +83,14 @@ def adapter_of(wildcards):
     return f"{RESULTS}/runs/{run.name}/adapter" if run.trained else []
 
 
+def time_limit(resources):
+    """Tell training when to stop with a checkpoint, where the job has a limit (`runtime`, minutes): two minutes before it,
+    or at half of a short one, for Snakemake's own start and for publishing. Params that come of resources run nothing again.
+    """
+    runtime = resources.get("runtime")
+    return f"--max-seconds {max(60 * runtime - 120, 30 * runtime)}" if runtime else ""
+
+
 def records_of(experiments):
     """All records that tables, figures and the report of these experiments read."""
     files = []

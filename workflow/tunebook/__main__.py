@@ -7,6 +7,7 @@ import importlib
 import sys
 
 from tunebook.errors import TunebookError
+from tunebook.records import disk_is_full
 
 STAGES = {
     "check": "validate a config file",
@@ -42,6 +43,13 @@ def main(argv: list[str] | None = None) -> int:
         stage.main(args)
     except TunebookError as error:
         print(f"tunebook {args.stage}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"tunebook {args.stage}: no space left{where}; nothing is half written: free some space and run again",
+              file=sys.stderr)  # fmt: skip
         return 2
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)

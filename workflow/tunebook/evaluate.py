@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from tunebook.finetuning import metrics
 from tunebook.finetuning.batching import collator_for
+from tunebook.finetuning.devices import claim_device
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.generation import answer
 from tunebook.finetuning.intervals import loss_interval
@@ -118,6 +120,7 @@ def load(
     args: argparse.Namespace,
 ) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
     """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them."""
+    claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
     run = read_json(args.run)
