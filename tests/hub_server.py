@@ -121,6 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "EntryNotFound")
             return
         fault = self.hub.faults.get(path, "")
+        if fault == "elsewhere" and self.headers["Host"].startswith("127.0.0.1"):
+            self._refer(self.hub.address.replace("127.0.0.1", "localhost") + self.path)
+            return
         if fault and self._misbehave(fault):
             return
         if fault == "wrong bytes":
@@ -170,6 +173,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             return False
         return True
+
+    def _refer(self, address: str) -> None:
+        """As the hub sends its callers on to where large files lie."""
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _refuse(self, status: int, code: str = "", message: str = "") -> None:
         self.send_response(status)

@@ -213,6 +213,12 @@ def test_a_server_that_is_not_there(hub, tmp_path, monkeypatch):
     assert nothing_half_written(tmp_path)
 
 
+def test_the_token_is_not_sent_on_to_where_large_files_lie(hub, tmp_path):
+    hub.faults["model.safetensors"] = "elsewhere"
+    fetched_model(tmp_path)
+    assert [request[3] for request in hub.asked("model.safetensors")] == [f"Bearer {SECRET}", None]
+
+
 def test_without_a_token_none_is_sent_and_that_is_said(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
