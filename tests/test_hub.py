@@ -25,7 +25,6 @@ from tunebook.fetch_dataset import fetch_dataset
 from tunebook.fetch_model import fetch_model
 
 COMMIT = "a" * 20 + "b" * 20
-CHUNK_BYTES = 1 << 12  # what a download may lose when it is stopped; 10 MB outside of tests
 SECRET = "hf_nobodyMayReadThis"
 MODEL = {"type": "hub", "id": "small/llama", "revision": COMMIT}
 DATA = {"type": "hub", "id": "small/rows", "revision": COMMIT, "files": "data/*.jsonl"}
@@ -62,13 +61,7 @@ def hub(models, tmp_path, monkeypatch):
         for name in ("llama", "opt", "evil"):
             served.add_folder("model", f"small/{name}", COMMIT, models / name)
         served.add("dataset", "small/rows", COMMIT, dict(ROWS))
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", served.address)
-        pattern = served.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", pattern)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-        monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", CHUNK_BYTES)
-        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+        hub_server.point_client_at(served, tmp_path / "cache", monkeypatch)
         monkeypatch.setenv("HF_TOKEN", SECRET)
         yield served
         huggingface_hub.close_session()
@@ -284,9 +277,8 @@ def test_a_killed_download_goes_on_where_it_was(hub, tmp_path):
     hub.requests.clear()
     fetched_model(tmp_path)
     size = len(hub.repositories["model", "small/llama", COMMIT]["model.safetensors"])
-    assert [request[2] for request in hub.asked("model.safetensors")] == [
-        f"bytes={size // 2 // CHUNK_BYTES * CHUNK_BYTES}-"
-    ]
+    kept = size // 2 // hub_server.CHUNK_BYTES * hub_server.CHUNK_BYTES
+    assert [request[2] for request in hub.asked("model.safetensors")] == [f"bytes={kept}-"]
     assert not hub.asked("config.json")
 
 
