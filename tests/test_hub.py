@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests import hub_server, tiny
 from tests.configs import changed
+from tunebook import __main__ as command_line
 from tunebook.configuration.study import fetching_specs
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.data.sources import files_of, hub_cache
@@ -229,6 +230,19 @@ def test_a_full_disk(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
     with pytest.raises(TunebookError, match=r"no space left for .*cache; make room, or let HF_HOME"):
         fetched_model(tmp_path)
+    assert nothing_half_written(tmp_path)
+
+
+def test_a_disk_that_fills_while_the_model_is_copied(hub, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    study = tmp_path / "study.json"
+    study.write_text(json.dumps({"specs": {"fetch-model": {"m": model_spec()}}}))
+    monkeypatch.setattr("tunebook.fetch_model.shutil.copyfile", full)
+    output = str(tmp_path / "results" / "m")
+    assert command_line.main(["fetch-model", "--study", str(study), "--model", "m", "--output", output]) == 2
+    assert "no space left on the disk" in capsys.readouterr().err
     assert nothing_half_written(tmp_path)
 
 
