@@ -16,6 +16,7 @@ import yaml
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
+BOUND = ("tables", "figures_with_labels", "report", "cards")  # what is made of all records
 PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 
 
@@ -80,6 +81,9 @@ def test_it_ends_in_a_report_and_records(finished):
         record = json.loads((results / "runs" / name / "seed-0" / "evaluation.json").read_text())
         assert record["rows"] == 12
     assert json.loads((results / "runs/words/int8-lora/seed-0/training.json").read_text())["quantized_layers"] > 0
+    assert json.loads((results / "baselines/words.json").read_text())["baselines"]["TF-IDF"]["metrics"]
+    assert (results / "runs/words/lora/seed-0/model_card.md").read_text().startswith("---\n")
+    assert list((results / "runs/more/full/seed-0/tensorboard").iterdir())
     assert not list(finished.glob("results/**/*.part"))
 
 
@@ -101,7 +105,7 @@ def test_a_learning_rate_runs_its_own_experiment_again(finished, config):
     config["experiments"]["words"]["training"]["learning_rate"] = 0.005
     write(finished, config)
     jobs = planned(finished)
-    assert set(jobs) == {"resolve", "train", "evaluate", "sample", "tables", "figures_with_labels", "report"}
+    assert set(jobs) == {"resolve", "train", "evaluate", "sample", *BOUND}
     assert all("experiment=words" in run for run in jobs["train"] | jobs["evaluate"] | jobs["sample"])
     assert not any("method=base" in run for run in jobs["evaluate"] | jobs["sample"])
 
@@ -110,7 +114,7 @@ def test_a_prompt_asks_for_new_samples_only(finished, config):
     config["experiments"]["more"]["prompts"].append("sales fell")
     write(finished, config)
     jobs = planned(finished)
-    assert set(jobs) == {"resolve", "sample", "tables", "figures_with_labels", "report"}
+    assert set(jobs) == {"resolve", "sample", *BOUND}
     assert all("experiment=more" in run for run in jobs["sample"])
 
 
@@ -127,11 +131,14 @@ def test_another_experiment_leaves_the_others_alone(finished, config):
     [
         ("report/style.css", {"report"}),
         ("workflow/tunebook/report.py", {"report"}),
+        ("workflow/tunebook/cards.py", {"cards"}),
+        ("report/model_card.md.j2", {"cards", "report"}),
+        ("workflow/tunebook/baseline.py", {"baseline", *BOUND}),
         (
             "workflow/tunebook/finetuning/trainer.py",
-            {"train", "evaluate", "sample", "tables", "figures_with_labels", "report"},
+            {"train", "evaluate", "sample", *BOUND},
         ),
-        ("workflow/tunebook/sample.py", {"sample", "tables", "figures_with_labels", "report"}),
+        ("workflow/tunebook/sample.py", {"sample", *BOUND}),
         ("README.md", set()),
     ],
 )

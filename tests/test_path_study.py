@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests import tiny
 from tests.test_dag import PARTS, ROOT, snakemake
 
@@ -26,7 +27,9 @@ def written(folder: Path) -> Path:
     for file in (phrasebank, medtext, quotes):
         file.parent.mkdir(parents=True)
     rows = tiny.texts(90)
-    phrasebank.write_bytes("\r\n".join(f"{row['text']} in Jyväskylä @ 5 %@{row['label']}" for row in rows).encode("latin-1"))
+    phrasebank.write_bytes(
+        "\r\n".join(f"{row['text']} in Jyväskylä @ 5 %@{row['label']}" for row in rows).encode("latin-1")
+    )
     lines = [f'"A patient, no {i}: ""{row["text"]}""","Rest,\nand {row["text"]}"' for i, row in enumerate(rows)]
     medtext.write_text("Prompt,Completion\n" + "\n".join(lines) + "\n", encoding="utf-8")
     records = [{"quote": f"“{row['text']}”", "author": "Nobody", "tags": ["a"]} for row in rows]
@@ -60,7 +63,13 @@ def study(folder: Path, data: Path) -> dict:
         },
     }
     shared = {"near_duplicate_threshold": 0.98, "split": {"validation": 8, "test": 12}, "licence": "see the file"}
-    training = {"learning_rate": 0.01, "max_steps": 2, "per_device_train_batch_size": 4, "evals_per_epoch": 1, "max_length": 48}
+    training = {
+        "learning_rate": 0.01,
+        "max_steps": 2,
+        "per_device_train_batch_size": 4,
+        "evals_per_epoch": 1,
+        "max_length": 48,
+    }
     models = {}
     for family, task in (("t5", "seq2seq-lm"), ("llama", "causal-lm")):
         tiny.model(folder / family, family)
@@ -77,7 +86,13 @@ def study(folder: Path, data: Path) -> dict:
         for name in datasets
     }
     datasets = {name: {**dataset, **shared} for name, dataset in datasets.items()}
-    return {"study": "files", "title": "Three files", "models": models, "datasets": datasets, "experiments": experiments}
+    return {
+        "study": "files",
+        "title": "Three files",
+        "models": models,
+        "datasets": datasets,
+        "experiments": experiments,
+    }
 
 
 def test_three_local_files_to_a_report(tmp_path):

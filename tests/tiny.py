@@ -200,7 +200,7 @@ def study(folder: Path, *, family: str = "llama", rows: int = 60, **experiment: 
     model(folder / "model", family)
     lines = "\n".join(json.dumps(row) for row in texts(rows)) + "\n"
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
-    task = "seq2seq-lm" if family == "t5" else "causal-lm"
+    task = {"t5": "seq2seq-lm", "bert": "sequence-classification"}.get(family, "causal-lm")
     training = {
         "learning_rate": 0.01,
         "max_steps": 6,

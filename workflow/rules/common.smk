@@ -30,6 +30,7 @@ except TunebookError as error:
 
 RESULTS = f"results/{STUDY.study}"
 RUNS = {run.name: run for run in runs_of(STUDY)}
+TRAINED = [name for name, run in RUNS.items() if run.trained]
 SPECS = fetching_specs(STUDY)
 LABELLED = [
     name for name, e in STUDY.experiments.items() if STUDY.datasets[e.dataset].labels
@@ -82,6 +83,14 @@ def adapter_of(wildcards):
     return f"{RESULTS}/runs/{run.name}/adapter" if run.trained else []
 
 
+def time_limit(resources):
+    """Tell training when to stop with a checkpoint, where the job has a limit (`runtime`, minutes): two minutes before it,
+    or at half of a short one, for Snakemake's own start and for publishing. Params that come of resources run nothing again.
+    """
+    runtime = resources.get("runtime")
+    return f"--max-seconds {max(60 * runtime - 120, 30 * runtime)}" if runtime else ""
+
+
 def records_of(experiments):
     """All records that tables, figures and the report of these experiments read."""
     files = []
@@ -92,6 +101,10 @@ def records_of(experiments):
             files += [f"{RESULTS}/runs/{run.name}/{name}" for name in names]
     for name in experiments:
         experiment = STUDY.experiments[name]
+        if name in LABELLED:
+            files += [
+                f"{RESULTS}/baselines/{name}.{kind}" for kind in ("json", "parquet")
+            ]
         files += [
             f"{RESULTS}/tokens/{name}/lengths.json",
             f"{RESULTS}/datasets/{experiment.dataset}/profile.json",

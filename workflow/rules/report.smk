@@ -1,3 +1,10 @@
+localrules:
+    tables,
+    figures,
+    figures_with_labels,
+    report,
+
+
 rule tables:
     input:
         records_of(STUDY.experiments),
@@ -11,7 +18,14 @@ rule tables:
                 category="Tables",
                 labels={"table": name},
             )
-            for name in ("losses", "runs", "metrics", "methods")
+            for name in (
+                "losses",
+                "runs",
+                "metrics",
+                "seeds",
+                "comparisons",
+                "methods",
+            )
         ],
         f"{RESULTS}/tables/tables.md",
     log:
@@ -95,3 +109,23 @@ rule report:
         templates=lambda wildcards: "report",
     shell:
         "python -m tunebook report --study {input.study} --templates {params.templates} --output {output} > {log} 2>&1"
+
+
+# Beside the adapter and not in it: its folder is an output of rule train, and a word of a card must not train again.
+rule cards:
+    input:
+        records_of(STUDY.experiments),
+        "report/model_card.md.j2",
+        study=f"{RESULTS}/study.json",
+        code=code("cards"),
+    output:
+        cards=[f"{RESULTS}/runs/{name}/model_card.md" for name in TRAINED],
+        events=directory([f"{RESULTS}/runs/{name}/tensorboard" for name in TRAINED]),
+    log:
+        f"{RESULTS}/logs/cards.log",
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        templates=lambda wildcards: "report",
+    shell:
+        "python -m tunebook cards --study {input.study} --templates {params.templates} > {log} 2>&1"

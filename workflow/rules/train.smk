@@ -25,6 +25,7 @@ rule train:
         model=model_of,
         checkpoints=lambda wildcards: f"{RESULTS}/checkpoints",
         folder=subpath(output.record, parent=True),
+        limit=lambda wildcards, resources: time_limit(resources),
     shell:
         "python -m tunebook train --run {input.run} --model {params.model} --tokens {input.tokens}"
-        " --checkpoints {params.checkpoints} --output {params.folder} 2> {log}"
+        " --checkpoints {params.checkpoints} --output {params.folder} {params.limit} 2> {log}"

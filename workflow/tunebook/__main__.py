@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import sys
 
 from tunebook.errors import TunebookError
+from tunebook.records import disk_is_full
 
 STAGES = {
     "check": "validate a config file",
@@ -19,8 +19,10 @@ STAGES = {
     "train": "train one run, or resume it",
     "evaluate": "score one run on held-out rows",
     "sample": "let one run answer the experiment's prompts",
+    "baseline": "score simple baselines of an experiment with labels",
     "tables": "collect a study's records in CSV tables",
     "figures": "draw an experiment's figures",
+    "cards": "write a model card and TensorBoard events beside each adapter",
     "report": "bind everything into one HTML file",
     "schema": "print the config's JSON schema",
 }
@@ -43,9 +45,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"tunebook {args.stage}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not disk_is_full(error):
             raise
-        print(f"tunebook {args.stage}: no space left on the disk ({error}); make room and run again", file=sys.stderr)
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"tunebook {args.stage}: no space left{where}; nothing is half written: free some space and run again",
+              file=sys.stderr)  # fmt: skip
         return 2
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -72,6 +73,19 @@ def write_parquet(path: Path, frame: pandas.DataFrame) -> None:
     write_with(path, lambda partial: frame.to_parquet(partial, index=False))
 
 
+def disk_is_full(error: BaseException, folder: Path | None = None) -> bool:
+    """Whether an error came of a disk without space, or of a quota that is used up.
+
+    torch and safetensors raise errors of their own, one with the system's words and one without: then the free space of
+    the disk that holds `folder` tells.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+        return True
+    return folder is not None and folder.exists() and shutil.disk_usage(folder).free < 2**20
+
+
 def read_json(path: Path) -> Any:
     """Read a record; a missing or broken one is the user's error, with the file's name."""
     path = Path(path)
@@ -96,8 +110,8 @@ def folder_in_place(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` that takes its place when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = path.with_name(f".{path.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
     partial.mkdir()
     try:
         yield partial

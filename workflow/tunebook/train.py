@@ -7,9 +7,10 @@ published at the end, training.json last.
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import shutil
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import torch
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints
 from tunebook.finetuning.batching import collator_for
+from tunebook.finetuning.devices import check_device, claim_device
 from tunebook.finetuning.models import (
     add_adapter,
     load_model,
@@ -33,7 +35,15 @@ from tunebook.finetuning.progress import Progress, duration
 from tunebook.finetuning.quantization import assert_quantized
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.finetuning.trainer import Keeper, TokenTrainer, eval_steps, training_arguments
-from tunebook.records import folder_in_place, identity_of, read_json, sha256_of_folder, write_csv, write_json
+from tunebook.records import (
+    disk_is_full,
+    folder_in_place,
+    identity_of,
+    read_json,
+    sha256_of_folder,
+    write_csv,
+    write_json,
+)
 from tunebook.source_code import code_of
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
@@ -47,19 +57,19 @@ class Stopped(Exception):
 
 
 def train(
-    run: dict[str, Any], *, model: Path, tokens: Path, work: Path, max_seconds: float | None = None
+    run: dict[str, Any], *, model: Path, tokens: Path, work: Path, deadline: float | None = None
 ) -> tuple[Path, dict[str, Any]]:
     """Train a run (run.json) to its end.
 
     `model`, `tokens`: folders of the fetched model and of the experiment's tokens; `work`: folder for checkpoints,
-    resumed if it holds any. Returns the newest checkpoint and facts for the record. Raises Stopped after a signal or at
+    resumed if it holds any; `deadline`: when to have stopped, on the clock of time.monotonic. Returns the newest checkpoint and facts for the record. Raises Stopped after a signal or at
     the time limit, and TunebookError where nothing can be trained.
     """
     splits = {split: list(datasets.load_from_disk(tokens / split)) for split in ("train", "validation")}
     micro_batch = run["training"]["per_device_train_batch_size"]
     while True:
         try:
-            return _train_once(run, model, splits, work, micro_batch, max_seconds)
+            return _train_once(run, model, splits, work, micro_batch, deadline)
         except torch.OutOfMemoryError:
             smaller = next((size for size in range(micro_batch // 2, 0, -1) if micro_batch % size == 0), None)
             if smaller is None:
@@ -77,7 +87,7 @@ def _train_once(
     splits: dict[str, list],
     work: Path,
     micro_batch: int,
-    max_seconds: float | None,
+    deadline: float | None,
 ) -> tuple[Path, dict[str, Any]]:
     steps, total = eval_steps(len(splits["train"]), run)
     resumed = checkpoints.latest_whole(work)
@@ -91,7 +101,7 @@ def _train_once(
     model = add_adapter(model, run)
     model.config.use_cache = False
     keeper = Keeper(
-        eval_steps=steps, patience=run["training"]["early_stopping_patience"], facts=facts, max_seconds=max_seconds
+        eval_steps=steps, patience=run["training"]["early_stopping_patience"], facts=facts, deadline=deadline
     )
     trainer = TokenTrainer(
         model=model,
@@ -164,6 +174,7 @@ def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict
     record = {
         "run": run["run"],
         "identity": run["identity"],
+        "weights_key": newest.parent.name,
         "seed": run["seed"],
         "versions": {name: version(name) for name in LIBRARIES} | {"python": sys.version.split()[0]},
         "data": data,
@@ -190,21 +201,47 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    deadline = None if args.max_seconds is None else time.monotonic() + args.max_seconds
+    claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
     datasets.disable_progress_bars()
     run = read_json(args.run)
+    gpu = torch.cuda.is_available()
+    check_device(run["training"], gpu=gpu, has_bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False))
     data = {"model": sha256_of_folder(args.model), "tokens": sha256_of_folder(args.tokens)}
     code = {file.name: file.read_text(encoding="utf-8") for file in code_of("train")}
     versions = {name: version(name) for name in LIBRARIES}
     work = args.checkpoints / identity_of([run["identity"], data, code, versions])
+    with checkpoints.sole_user(work) as waited:
+        if waited and _is_published(args.output, work):
+            print(f"train {run['run']}: the other process has trained it", flush=True)
+            return
+        _train_and_publish(args, run, data, work, deadline)
+
+
+def _is_published(output: Path, work: Path) -> bool:
+    record = output / "training.json"
+    return record.exists() and read_json(record).get("weights_key") == work.name
+
+
+def _train_and_publish(
+    args: argparse.Namespace, run: dict[str, Any], data: dict[str, Any], work: Path, deadline: float | None
+) -> None:
     try:
-        newest, facts = train(run, model=args.model, tokens=args.tokens, work=work, max_seconds=args.max_seconds)
+        newest, facts = train(run, model=args.model, tokens=args.tokens, work=work, deadline=deadline)
     except Stopped as stopped:
         print(f"train {run['run']}: {stopped}", flush=True)
         sys.exit(EXIT_STOPPED)
+    except Exception as error:
+        if not disk_is_full(error, args.checkpoints):
+            raise
+        raise TunebookError(
+            f"{args.checkpoints}: no space left while a checkpoint was written; the whole ones before it stay: free some "
+            "space and run again to go on from there"
+        ) from error
     publish(run, newest, facts, data, args.output)
     shutil.rmtree(work)
-    record = json.loads((args.output / "training.json").read_text(encoding="utf-8"))
+    record = read_json(args.output / "training.json")
     print(f"train {run['run']}: done in {duration(record['wall_s'])}, best validation loss {record['best_validation_loss']:.4f} "
           f"at step {record['best_step']} of {record['steps']}", flush=True)  # fmt: skip

@@ -189,6 +189,9 @@ class Generation(Section):
     heldout_samples: int = Field(
         3, ge=0, le=100, description="held-out rows to show, of each label if there are labels"
     )
+    scored_rows: int = Field(
+        0, ge=0, le=10_000, description="further held-out rows to answer, for narrower metrics of answers; not shown"
+    )
 
 
 class Method(Section):

@@ -6,10 +6,14 @@ all that determines the weights, so that a changed spec, code, data set or libra
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tunebook.records import sha256_of, write_json
 
@@ -66,3 +70,27 @@ def thin(folder: Path, best: int | None) -> None:
     for checkpoint in found[:-KEPT]:
         if step_of(checkpoint) != best:
             shutil.rmtree(checkpoint)
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Iterator[bool]:
+    """Hold a folder of checkpoints for this process alone; yields whether another one had to be waited for.
+
+    A killed Snakemake leaves its jobs running, on a cluster for hours, and the next one starts them again beside them.
+    Where a file system has no locks, there is none.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    waited = False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        print("another process trains this very run: waiting for its end", flush=True)
+        lock.acquire()
+    except (NotImplementedError, OSError) as error:
+        print(f"no lock on {folder.parent} ({error}): see to it that no run is trained twice at once", flush=True)
+    try:
+        yield waited
+    finally:
+        lock.release()

@@ -19,6 +19,8 @@ from tunebook.finetuning.batching import Collator, LengthGroupedSampler
 from tunebook.finetuning.models import optimizer_bytes
 from tunebook.finetuning.scoring import mean_loss, mean_over_tokens, score
 
+SECONDS_BETWEEN_CHECKPOINTS = 900  # at most, so much work is lost where a kill gives no warning
+SECONDS_TO_END = 10  # from the last step to the end of the process
 OURS = (
     "dropout",
     "max_length",
@@ -84,12 +86,13 @@ class Keeper(TrainerCallback):
     """Decides when to validate, save and stop; seals checkpoints; answers signals and the time limit."""
 
     def __init__(
-        self, *, eval_steps: set[int], patience: int | None, facts: dict[str, Any], max_seconds: float | None
+        self, *, eval_steps: set[int], patience: int | None, facts: dict[str, Any], deadline: float | None
     ) -> None:
-        self.eval_steps, self.patience, self.facts, self.max_seconds = eval_steps, patience, facts, max_seconds
+        self.eval_steps, self.patience, self.facts, self.deadline = eval_steps, patience, facts, deadline
         self.trainer: TokenTrainer | None = None
         self.stopped_by: str | None = None
-        self.started, self.slowest_s, self.step_started = time.monotonic(), 0.0, time.monotonic()
+        self.step_started = self.step_ended = self.saved = time.monotonic()
+        self.slowest_step_s = self.slowest_pause_s = 0.0  # a pause validates and saves
 
     def listen(self) -> None:
         """SIGTERM and SIGINT stop after the current step, with a checkpoint."""
@@ -99,18 +102,28 @@ class Keeper(TrainerCallback):
     def _stop(self, number: int, frame: Any) -> None:
         self.stopped_by = signal.Signals(number).name
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.step_ended = self.saved = time.monotonic()
+
     def on_step_begin(self, args, state, control, **kwargs):
         self.step_started = time.monotonic()
+        self.slowest_pause_s = max(self.slowest_pause_s, self.step_started - self.step_ended)
 
     def on_step_end(self, args, state, control, **kwargs):
-        now = time.monotonic()
-        self.slowest_s = max(self.slowest_s, now - self.step_started)
-        if self.max_seconds is not None and now - self.started + 3 * self.slowest_s + 10 > self.max_seconds:
+        self.step_ended = now = time.monotonic()
+        self.slowest_step_s = max(self.slowest_step_s, now - self.step_started)
+        if self.deadline is not None and now + self._seconds_to_stop() > self.deadline:
             self.stopped_by = "the time limit"
         if state.global_step in self.eval_steps or state.global_step == state.max_steps:
             control.should_evaluate = control.should_save = True
         if self.stopped_by and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
+        if now - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+            control.should_save = True
+
+    def _seconds_to_stop(self) -> float:
+        """What one more step may take, and then a validation, a checkpoint and the end."""
+        return 3 * self.slowest_step_s + 1.5 * self.slowest_pause_s + SECONDS_TO_END
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
@@ -128,6 +141,7 @@ class Keeper(TrainerCallback):
         }
         checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.facts)
         checkpoints.thin(folder, state.best_global_step)
+        self.saved = time.monotonic()
 
 
 def peak_memory_bytes() -> int:
