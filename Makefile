@@ -54,6 +54,7 @@ check: $(VENV)/installed-dev
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	python -m tunebook check config/config.yaml > /dev/null
+	python -m tunebook check config/paper.yaml > /dev/null
 
 format: $(VENV)/installed-dev
 	ruff check --fix .

@@ -13,7 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 LARGE = (".safetensors", ".bin", ".parquet", ".model")  # kept in LFS, with a SHA-256
+CHUNK_BYTES = 1 << 12  # what a download may lose when it is stopped; 10 MB outside of tests
+TIMEOUT_S = 0.8  # long enough for a busy machine, short enough to wait for
 STALL_S = 30  # longer than any client of the tests waits
 
 
@@ -64,6 +68,20 @@ def serving() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def point_client_at(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process's huggingface_hub, which read the environment when it was imported, use `hub` and `cache`."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", TIMEOUT_S)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK_BYTES)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -121,6 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "EntryNotFound")
             return
         fault = self.hub.faults.get(path, "")
+        if fault == "elsewhere" and self.headers["Host"].startswith("127.0.0.1"):
+            self._refer(self.hub.address.replace("127.0.0.1", "localhost") + self.path)
+            return
         if fault and self._misbehave(fault):
             return
         if fault == "wrong bytes":
@@ -170,6 +191,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             return False
         return True
+
+    def _refer(self, address: str) -> None:
+        """As the hub sends its callers on to where large files lie."""
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _refuse(self, status: int, code: str = "", message: str = "") -> None:
         self.send_response(status)

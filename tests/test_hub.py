@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests import hub_server, tiny
 from tests.configs import changed
+from tunebook import __main__ as command_line
 from tunebook.configuration.study import fetching_specs
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.data.sources import files_of, hub_cache
@@ -25,7 +26,6 @@ from tunebook.fetch_dataset import fetch_dataset
 from tunebook.fetch_model import fetch_model
 
 COMMIT = "a" * 20 + "b" * 20
-CHUNK_BYTES = 1 << 12  # what a download may lose when it is stopped; 10 MB outside of tests
 SECRET = "hf_nobodyMayReadThis"
 MODEL = {"type": "hub", "id": "small/llama", "revision": COMMIT}
 DATA = {"type": "hub", "id": "small/rows", "revision": COMMIT, "files": "data/*.jsonl"}
@@ -62,13 +62,7 @@ def hub(models, tmp_path, monkeypatch):
         for name in ("llama", "opt", "evil"):
             served.add_folder("model", f"small/{name}", COMMIT, models / name)
         served.add("dataset", "small/rows", COMMIT, dict(ROWS))
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", served.address)
-        pattern = served.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", pattern)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-        monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", CHUNK_BYTES)
-        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+        hub_server.point_client_at(served, tmp_path / "cache", monkeypatch)
         monkeypatch.setenv("HF_TOKEN", SECRET)
         yield served
         huggingface_hub.close_session()
@@ -213,6 +207,12 @@ def test_a_server_that_is_not_there(hub, tmp_path, monkeypatch):
     assert nothing_half_written(tmp_path)
 
 
+def test_the_token_is_not_sent_on_to_where_large_files_lie(hub, tmp_path):
+    hub.faults["model.safetensors"] = "elsewhere"
+    fetched_model(tmp_path)
+    assert [request[3] for request in hub.asked("model.safetensors")] == [f"Bearer {SECRET}", None]
+
+
 def test_without_a_token_none_is_sent_and_that_is_said(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -230,6 +230,19 @@ def test_a_full_disk(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
     with pytest.raises(TunebookError, match=r"no space left for .*cache; make room, or let HF_HOME"):
         fetched_model(tmp_path)
+    assert nothing_half_written(tmp_path)
+
+
+def test_a_disk_that_fills_while_the_model_is_copied(hub, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    study = tmp_path / "study.json"
+    study.write_text(json.dumps({"specs": {"fetch-model": {"m": model_spec()}}}))
+    monkeypatch.setattr("tunebook.fetch_model.shutil.copyfile", full)
+    output = str(tmp_path / "results" / "m")
+    assert command_line.main(["fetch-model", "--study", str(study), "--model", "m", "--output", output]) == 2
+    assert "no space left" in capsys.readouterr().err
     assert nothing_half_written(tmp_path)
 
 
@@ -278,9 +291,8 @@ def test_a_killed_download_goes_on_where_it_was(hub, tmp_path):
     hub.requests.clear()
     fetched_model(tmp_path)
     size = len(hub.repositories["model", "small/llama", COMMIT]["model.safetensors"])
-    assert [request[2] for request in hub.asked("model.safetensors")] == [
-        f"bytes={size // 2 // CHUNK_BYTES * CHUNK_BYTES}-"
-    ]
+    kept = size // 2 // hub_server.CHUNK_BYTES * hub_server.CHUNK_BYTES
+    assert [request[2] for request in hub.asked("model.safetensors")] == [f"bytes={kept}-"]
     assert not hub.asked("config.json")
 
 

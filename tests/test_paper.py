@@ -7,11 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
+import pandas
 import pytest
 import yaml
 
-from tunebook.configuration.study import runs_of
+from tests import hub_server, paper_hub
+from tunebook.configuration.study import fetching_specs, runs_of
 from tunebook.configuration.validation import validate
+from tunebook.fetch_dataset import fetch_dataset
+from tunebook.fetch_model import fetch_model
+from tunebook.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "config" / "paper.yaml"
@@ -137,6 +143,26 @@ def test_every_experiment_says_source_cost_and_expectation():
     for name in yaml.safe_load(text)["experiments"]:
         header = text[: text.index(f"\n  {name}:")].split("\n\n")[-1]
         assert all(word in header for word in ("Source:", "Cost:", "Expect:")), name
+
+
+def test_what_it_names_is_fetched_and_prepared(study, tmp_path, monkeypatch):
+    """From a hub that has the same ids, revisions, files and columns, and little in them."""
+    specs = fetching_specs(study)
+    with hub_server.serving() as hub:
+        paper_hub.fill(hub, tmp_path / "hub")
+        hub_server.point_client_at(hub, tmp_path / "cache", monkeypatch)
+        for name, spec in specs["fetch-model"].items():
+            fetch_model(spec, tmp_path / "models" / name)
+            assert list((tmp_path / "models" / name).glob("*.safetensors"))
+        for name, spec in specs["fetch-dataset"].items():
+            fetch_dataset(spec, tmp_path / "datasets" / name)
+            raw = pandas.read_parquet(tmp_path / "datasets" / name / "raw.parquet")
+            frames, refusals, _ = prepare(specs["prepare"][name], raw)
+            assert refusals == []
+            assert sum(map(len, frames.values())) > paper_hub.ROWS * 0.9
+            if name == "phrasebank":
+                assert set(frames["train"]["completion"]) == {"negative", "neutral", "positive"}
+        huggingface_hub.close_session()
 
 
 def test_snakemake_plans_it(study):

@@ -14,7 +14,6 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tunebook.errors import TunebookError
 from tunebook.records import write_json
@@ -58,20 +57,14 @@ def token() -> str | bool:
     return os.environ.get("HF_TOKEN", "").strip() or False
 
 
-def _api() -> Any:
-    from huggingface_hub import HfApi, constants
-
-    return HfApi(endpoint=constants.ENDPOINT, token=token())
-
-
 def listing(repository: Repository, commit: str) -> dict[str, HubFile]:
     """Path -> file of all files of a commit. What a commit holds never changes: a list once read is kept in the cache."""
-    from huggingface_hub import constants
+    from huggingface_hub import HfApi, constants
 
     kept = repository.folder / "tunebook" / f"{commit}.json"
     if kept.exists():
         return {line["path"]: HubFile(**line) for line in json.loads(kept.read_text(encoding="utf-8"))}
-    found = _api().repo_info(
+    found = HfApi(endpoint=constants.ENDPOINT, token=token()).repo_info(
         repository.id,
         revision=commit,
         repo_type=repository.kind,
@@ -98,10 +91,14 @@ def _stays_inside(repository: Repository, path: str) -> bool:
 def commits(repository: Repository) -> list[str]:
     """Ids of the commits of the main branch; offline those whose list of files is in the cache."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers, paginate
 
     if constants.is_offline_mode():
         return [file.stem for file in (repository.folder / "tunebook").glob("*.json")]
-    return [commit.commit_id for commit in _api().list_repo_commits(repository.id, repo_type=repository.kind)]
+    address = f"{constants.ENDPOINT}/api/{repository.kind}s/{repository.id}/commits/main"
+    headers = build_hf_headers(token=token())
+    pages = paginate(address, params={}, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    return [commit["id"] for commit in pages]
 
 
 def check_space(repository: Repository, commit: str, files: list[HubFile]) -> None:

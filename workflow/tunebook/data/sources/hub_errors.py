@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunebook.data.sources import hub_cache
 from tunebook.errors import TunebookError
+from tunebook.records import disk_is_full
 
 if TYPE_CHECKING:
     from tunebook.data.sources.hub_cache import Repository
@@ -92,7 +93,7 @@ def _of_network(error: Exception, place: str) -> str:
 def _of_system(error: OSError, repository: Repository) -> str:
     """The disk, or a file that ended before its time."""
     cache = repository.folder.parent
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if disk_is_full(error):
         return f"no space left for {cache}; make room, or let HF_HOME name a folder on a larger disk, and {AGAIN}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{cache} cannot be written to ({error.strerror}); let HF_HOME name a folder that can"
