@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 
 from tunebook import __main__ as command_line
+from tunebook.configuration.validation import validate
 from tunebook.records import read_json
 from tunebook.resolve import resolve
 
@@ -20,7 +21,7 @@ def run_stage(*arguments: object) -> None:
 def prepared(config: dict[str, Any], folder: Path) -> dict[str, Path]:
     """Everything up to the tokens of the first experiment. Returns the places that later stages are given."""
     results = folder / "results"
-    resolve(config, results)
+    resolve(validate(config), results)
     study, (name, experiment) = results / "study.json", next(iter(config["experiments"].items()))
     dataset, model = experiment["dataset"], experiment["model"]
     places = {

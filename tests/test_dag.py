@@ -105,7 +105,7 @@ def test_a_learning_rate_runs_its_own_experiment_again(finished, config):
     config["experiments"]["words"]["training"]["learning_rate"] = 0.005
     write(finished, config)
     jobs = planned(finished)
-    assert set(jobs) == {"resolve", "train", "evaluate", "sample", *BOUND}
+    assert set(jobs) == {"train", "evaluate", "sample", *BOUND}
     assert all("experiment=words" in run for run in jobs["train"] | jobs["evaluate"] | jobs["sample"])
     assert not any("method=base" in run for run in jobs["evaluate"] | jobs["sample"])
 
@@ -114,7 +114,7 @@ def test_a_prompt_asks_for_new_samples_only(finished, config):
     config["experiments"]["more"]["prompts"].append("sales fell")
     write(finished, config)
     jobs = planned(finished)
-    assert set(jobs) == {"resolve", "sample", *BOUND}
+    assert set(jobs) == {"sample", *BOUND}
     assert all("experiment=more" in run for run in jobs["sample"])
 
 

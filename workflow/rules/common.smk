@@ -11,11 +11,14 @@ sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
 from tunebook.errors import TunebookError
 from tunebook.reporting.figure_names import figure_names
-from tunebook.records import canonical_json, identity_of
+from tunebook.records import identity_of
+from tunebook.resolve import resolve
 from tunebook.source_code import code_of
 from tunebook.configuration.study import (
     evaluation_spec,
+    experiment_spec,
     fetching_specs,
+    resolved,
     runs_of,
     sampling_spec,
 )
@@ -29,6 +32,9 @@ except TunebookError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{STUDY.study}"
+# What stages read their orders from (see onstart). It is no input of theirs: each depends on its own identity, a param, so
+# that a change to one experiment leaves the others alone.
+STUDY_FILE = f"{RESULTS}/study.json"
 RUNS = {run.name: run for run in runs_of(STUDY)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
 SPECS = fetching_specs(STUDY)
@@ -65,6 +71,11 @@ def local_files(source):
 def run_of(wildcards):
     """The run that the wildcards of a path name."""
     return RUNS[f"{wildcards.experiment}/{wildcards.method}/seed-{wildcards.seed}"]
+
+
+def run_file(wildcards):
+    """The run's spec, which stages read their orders from."""
+    return f"{RESULTS}/runs/{run_of(wildcards).name}/run.json"
 
 
 def model_of(wildcards):

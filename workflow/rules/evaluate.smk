@@ -1,6 +1,5 @@
 rule evaluate:
     input:
-        run=ancient(f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/run.json"),
         adapter=adapter_of,
         tokens=f"{RESULTS}/tokens/{{experiment}}",
         rows=lambda wildcards: f"{dataset_of(wildcards)}/test.parquet",
@@ -18,6 +17,7 @@ rule evaluate:
     resources:
         gpu=1,
     params:
+        run=run_file,
         stage="evaluate",
         identity=lambda wildcards: identity_of(evaluation_spec(run_of(wildcards))),
         adapter=lambda wildcards, input: (
@@ -27,13 +27,12 @@ rule evaluate:
         dataset=dataset_of,
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook {params.stage} --run {input.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
+        "python -m tunebook {params.stage} --run {params.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
         " --dataset {params.dataset} --output {params.folder} 2> {log}"
 
 
 use rule evaluate as sample with:
     input:
-        run=ancient(f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/run.json"),
         adapter=adapter_of,
         tokens=f"{RESULTS}/tokens/{{experiment}}",
         rows=lambda wildcards: f"{dataset_of(wildcards)}/test.parquet",
@@ -46,6 +45,7 @@ use rule evaluate as sample with:
     benchmark:
         f"{RESULTS}/benchmarks/sample/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
     params:
+        run=run_file,
         stage="sample",
         identity=lambda wildcards: identity_of(sampling_spec(run_of(wildcards))),
         adapter=lambda wildcards, input: (
@@ -61,7 +61,6 @@ rule baseline:
         rows=lambda wildcards: [
             f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
         ],
-        study=ancient(f"{RESULTS}/study.json"),
         code=code("baseline"),
     output:
         record=f"{RESULTS}/baselines/{{experiment}}.json",
@@ -73,9 +72,10 @@ rule baseline:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        study=STUDY_FILE,
         labels=lambda wildcards: SPECS["tokenize"][wildcards.experiment]["labels"],
         dataset=dataset_of,
         folder=subpath(output.record, parent=True),
     shell:
-        "python -m tunebook baseline --study {input.study} --experiment {wildcards.experiment} --dataset {params.dataset}"
+        "python -m tunebook baseline --study {params.study} --experiment {wildcards.experiment} --dataset {params.dataset}"
         " --output {params.folder} > {log} 2>&1"

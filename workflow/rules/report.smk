@@ -9,7 +9,6 @@ localrules:
 rule tables:
     input:
         records_of(STUDY.experiments),
-        study=f"{RESULTS}/study.json",
         code=code("tables"),
     output:
         [
@@ -34,15 +33,16 @@ rule tables:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        study=STUDY_FILE,
+        identity=identity_of(resolved(STUDY)),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook tables --study {input.study} --output {params.folder} > {log} 2>&1"
+        "python -m tunebook tables --study {params.study} --output {params.folder} > {log} 2>&1"
 
 
 rule figures:
     input:
         lambda wildcards: records_of([wildcards.experiment]),
-        study=ancient(f"{RESULTS}/study.json"),
         code=code("figures"),
     output:
         [
@@ -61,9 +61,13 @@ rule figures:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        study=STUDY_FILE,
+        identity=lambda wildcards: identity_of(
+            experiment_spec(STUDY, wildcards.experiment)
+        ),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook figures --study {input.study} --experiment {wildcards.experiment} --output {params.folder}"
+        "python -m tunebook figures --study {params.study} --experiment {wildcards.experiment} --output {params.folder}"
         " > {log} 2>&1"
 
 
@@ -90,9 +94,10 @@ rule report:
             for name in STUDY.experiments
             for figure in figure_names(has_labels=name in LABELLED)
         ],
-        study=f"{RESULTS}/study.json",
         templates=[
-            str(file) for file in sorted(Path("report").rglob("*")) if file.is_file()
+            str(file)
+            for file in sorted(Path("report").rglob("*"))
+            if file.suffix in (".j2", ".css", ".js")
         ],
         code=code("report"),
     output:
@@ -107,9 +112,11 @@ rule report:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        study=STUDY_FILE,
+        identity=identity_of(resolved(STUDY)),
         templates=lambda wildcards: "report",
     shell:
-        "python -m tunebook report --study {input.study} --templates {params.templates} --output {output} > {log} 2>&1"
+        "python -m tunebook report --study {params.study} --templates {params.templates} --output {output} > {log} 2>&1"
 
 
 # Beside the adapter and not in it: its folder is an output of rule train, and a word of a card must not train again.
@@ -117,7 +124,6 @@ rule cards:
     input:
         records_of(STUDY.experiments),
         "report/model_card.md.j2",
-        study=f"{RESULTS}/study.json",
         code=code("cards"),
     output:
         cards=[f"{RESULTS}/runs/{name}/model_card.md" for name in TRAINED],
@@ -127,6 +133,8 @@ rule cards:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        study=STUDY_FILE,
+        identity=identity_of(resolved(STUDY)),
         templates=lambda wildcards: "report",
     shell:
-        "python -m tunebook cards --study {input.study} --templates {params.templates} > {log} 2>&1"
+        "python -m tunebook cards --study {params.study} --templates {params.templates} > {log} 2>&1"

@@ -2,7 +2,6 @@
 # go on where it was. The command keys them by all that determines the weights.
 rule train:
     input:
-        run=ancient(f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/run.json"),
         tokens=f"{RESULTS}/tokens/{{experiment}}",
         provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
         code=code("train"),
@@ -21,11 +20,12 @@ rule train:
     resources:
         gpu=1,
     params:
+        run=run_file,
         identity=lambda wildcards: run_of(wildcards).spec["identity"],
         model=model_of,
         checkpoints=lambda wildcards: f"{RESULTS}/checkpoints",
         folder=subpath(output.record, parent=True),
         limit=lambda wildcards, resources: time_limit(resources),
     shell:
-        "python -m tunebook train --run {input.run} --model {params.model} --tokens {input.tokens}"
+        "python -m tunebook train --run {params.run} --model {params.model} --tokens {input.tokens}"
         " --checkpoints {params.checkpoints} --output {params.folder} {params.limit} 2> {log}"

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import Any
 
+from tunebook.check import read_study
+from tunebook.configuration.config import Study
 from tunebook.configuration.study import resolved, runs_of
-from tunebook.configuration.validation import validate
-from tunebook.records import write_json
+from tunebook.records import canonical_json, read_json, write_json
 
 
-def resolve(raw: dict, output: Path) -> None:
-    """Write study.json and runs/*/run.json below the study's folder `output`."""
-    study = validate(raw)
+def resolve(study: Study, output: Path) -> None:
+    """Write study.json and runs/*/run.json below the study's folder `output`, those that differ from what is there."""
     for run in runs_of(study):
-        write_json(output / "runs" / run.name / "run.json", run.spec)
-    write_json(output / "study.json", resolved(study))
+        _write_if_changed(output / "runs" / run.name / "run.json", run.spec)
+    _write_if_changed(output / "study.json", resolved(study))
+
+
+def _write_if_changed(file: Path, value: Any) -> None:
+    if not file.exists() or canonical_json(read_json(file)) != canonical_json(value):
+        write_json(file, value)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", required=True, help="the config as JSON text")
+    parser.add_argument("config", type=Path, help="the config file")
     parser.add_argument("--output", type=Path, required=True, help="the study's folder")
 
 
 def main(args: argparse.Namespace) -> None:
-    resolve(json.loads(args.config), args.output)
+    resolve(read_study(args.config), args.output)

@@ -144,6 +144,13 @@ def sampling_spec(run: Run) -> dict[str, Any]:
     return {**evaluation_spec(run), "generation": run.spec["generation"], "prompts": run.spec["prompts"]}
 
 
+def experiment_spec(study: Study, name: str) -> dict[str, Any]:
+    """What determines an experiment's figures, beside its records."""
+    experiment = study.experiments[name]
+    model, dataset = study.models[experiment.model], study.datasets[experiment.dataset]
+    return {"experiment": dump(experiment), "model": dump(model), "dataset": dump(dataset)}
+
+
 def resolved(study: Study) -> dict[str, Any]:
     """What study.json holds."""
     runs = runs_of(study)
