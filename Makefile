@@ -5,11 +5,15 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 CONFIG ?= config/config.yaml
 
-.PHONY: help install report test check format clean
+REPORT ?= results/miniature/report.html
+
+.PHONY: help install report test test-slow test-browser look check format clean
 
 help:
 	@echo "make report    install what is pinned and make the report of the miniature study (20 minutes on 2 cores)"
 	@echo "make test      install and run the tests (3 minutes)"
+	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
+	@echo "make look      screenshots of the report at four widths, light, dark and print, into screenshots/"
 	@echo "make check     linters, and that generated files are in step"
 	@echo "make install   only install, into $(VENV)"
 	@echo "make format    format code and rules"
@@ -35,12 +39,22 @@ report: install
 test: $(VENV)/installed-dev
 	python -m pytest -n 2
 
+test-slow: $(VENV)/installed-dev
+	python -m pytest -m slow
+
+test-browser: $(VENV)/installed-dev
+	python -m pytest -m browser
+
+look: $(VENV)/installed-dev
+	python tests/browser/look.py $(REPORT) screenshots
+
 check: $(VENV)/installed-dev
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	python -m tunebook check config/config.yaml > /dev/null
+	python -m tunebook check config/paper.yaml > /dev/null
 
 format: $(VENV)/installed-dev
 	ruff check --fix .

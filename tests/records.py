@@ -44,6 +44,8 @@ def fake_study(
         chosen = list(METHODS)[: methods if index == experiments - 1 else 1]
         record["experiments"][name] = _experiment(index, chosen, seeds, published=index != 1)
         _write_experiment(place, name, labels=index == 0, rows=rows)
+        if index == 0:
+            _write_baselines(place, name, rows)
         _write_run(place, name, "base", 0, index, rows, steps, overfits=False)
         for method in chosen:
             for seed in range(1, seeds + 1):
@@ -55,6 +57,22 @@ def fake_study(
     for kind, name in (("models", "tiny"), ("datasets", "toys"), ("datasets", "lines")):
         write_json(folder / kind / name / "provenance.json", _provenance(kind, name))
     return place
+
+
+def _write_baselines(place: Path, name: str, rows: int) -> None:
+    """TF-IDF is right where the row's number is no multiple of five; the majority class where it is one of three."""
+    ids, references = [f"r{row}" for row in range(rows)], [LABELS[row % 3] for row in range(rows)]
+    answers = {"majority": [LABELS[0]] * rows, "TF-IDF": list(references)}
+    answers["TF-IDF"][::5] = ["neither"] * len(answers["TF-IDF"][::5])
+    told = {}
+    for baseline, given in answers.items():
+        share = sum(a == b for a, b in zip(given, references, strict=True)) / rows
+        metrics = {"accuracy": share, "macro_f1": share, "invalid_answer_rate": 0.0}
+        intervals = {metric: [max(0.0, value - 0.1), min(1.0, value + 0.1)] for metric, value in metrics.items()}
+        told[baseline] = {"definition": f"What {baseline} does.", "metrics": metrics, "intervals": intervals}
+    write_json(place / "baselines" / f"{name}.json", {"experiment": name, "rows": rows, "baselines": told})
+    frame = pandas.DataFrame({"row": ids, "reference": references, **answers})
+    write_parquet(place / "baselines" / f"{name}.parquet", frame)
 
 
 def _model() -> dict[str, Any]:
@@ -173,7 +191,7 @@ def _write_run(
     run = f"{experiment}/{method}/seed-{seed}"
     folder = place / "runs" / run
     generator = numpy.random.default_rng([seed, index, len(method)])
-    loss = 3.0 if method == "base" else 2.0 + 0.1 * index + 0.02 * len(method)
+    loss = 3.0 if method == "base" else 2.0 + 0.1 * index + 0.02 * len(method) + 0.004 * max(0, seed - 1)
     spec = {"run": run, "experiment": experiment, "method": method, "seed": seed, "identity": identity_of(run)}
     details = {
         "task": "causal-lm",
@@ -209,9 +227,7 @@ def _write_run(
 
 def _evaluation(run: str, loss: float, rows: int, labels: bool, base: bool) -> dict[str, Any]:
     good = 0.4 if base else 0.9
-    metrics = {"repetition": 0.1, "stop_rate": good} | (
-        {"accuracy": good, "macro_f1": good} if labels else {"rouge_l": good}
-    )
+    metrics = {"accuracy": good, "macro_f1": good} if labels else {}
     record = {
         "run": run,
         "split": "test",

@@ -16,12 +16,13 @@ import yaml
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
+BOUND = ("tables", "figures_with_labels", "report", "cards")  # what is made of all records
 PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
     """Run snakemake in a checkout. Returns what it printed; a failure fails the test."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, "--configfile", "config/tiny.yaml"]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "config/tiny.yaml"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
@@ -53,7 +54,7 @@ def finished(tmp_path_factory):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
         copy(ROOT / part, folder / part)
     (folder / "sources").mkdir()
-    config = tiny.study(folder / "sources", methods=["lora", "int8-lora"])
+    config = tiny.study(folder / "sources", methods=["int8-lora"])
     second = dict(config["experiments"]["words"], title="More words", methods=["full"])
     config["experiments"]["more"] = second
     write(folder, config)
@@ -76,10 +77,13 @@ def config(finished):
 def test_it_ends_in_a_report_and_records(finished):
     results = finished / "results" / "tiny"
     assert "A tiny study" in (results / "report.html").read_text()
-    for name in ("words/base", "words/lora", "words/int8-lora", "more/base", "more/full"):
+    for name in ("words/base", "words/int8-lora", "more/base", "more/full"):
         record = json.loads((results / "runs" / name / "seed-0" / "evaluation.json").read_text())
         assert record["rows"] == 12
     assert json.loads((results / "runs/words/int8-lora/seed-0/training.json").read_text())["quantized_layers"] > 0
+    assert json.loads((results / "baselines/words.json").read_text())["baselines"]["TF-IDF"]["metrics"]
+    assert (results / "runs/words/lora/seed-0/model_card.md").read_text().startswith("---\n")
+    assert list((results / "runs/more/full/seed-0/tensorboard").iterdir())
     assert not list(finished.glob("results/**/*.part"))
 
 
@@ -101,7 +105,7 @@ def test_a_learning_rate_runs_its_own_experiment_again(finished, config):
     config["experiments"]["words"]["training"]["learning_rate"] = 0.005
     write(finished, config)
     jobs = planned(finished)
-    assert set(jobs) == {"resolve", "train", "evaluate", "sample", "tables", "figures_with_labels", "report"}
+    assert set(jobs) == {"resolve", "train", "evaluate", "sample", *BOUND}
     assert all("experiment=words" in run for run in jobs["train"] | jobs["evaluate"] | jobs["sample"])
     assert not any("method=base" in run for run in jobs["evaluate"] | jobs["sample"])
 
@@ -110,7 +114,7 @@ def test_a_prompt_asks_for_new_samples_only(finished, config):
     config["experiments"]["more"]["prompts"].append("sales fell")
     write(finished, config)
     jobs = planned(finished)
-    assert set(jobs) == {"resolve", "sample", "tables", "figures_with_labels", "report"}
+    assert set(jobs) == {"resolve", "sample", *BOUND}
     assert all("experiment=more" in run for run in jobs["sample"])
 
 
@@ -127,11 +131,14 @@ def test_another_experiment_leaves_the_others_alone(finished, config):
     [
         ("report/style.css", {"report"}),
         ("workflow/tunebook/report.py", {"report"}),
+        ("workflow/tunebook/cards.py", {"cards"}),
+        ("report/model_card.md.j2", {"cards", "report"}),
+        ("workflow/tunebook/baseline.py", {"baseline", *BOUND}),
         (
             "workflow/tunebook/finetuning/trainer.py",
-            {"train", "evaluate", "sample", "tables", "figures_with_labels", "report"},
+            {"train", "evaluate", "sample", *BOUND},
         ),
-        ("workflow/tunebook/sample.py", {"sample", "tables", "figures_with_labels", "report"}),
+        ("workflow/tunebook/sample.py", {"sample", *BOUND}),
         ("README.md", set()),
     ],
 )

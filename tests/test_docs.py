@@ -21,6 +21,8 @@ HEADINGS = {  # section of the config -> where the README has its table: a headi
     config.Study: "### Study",
     config.Model: "### Model",
     config.Wheel: "`type: wheel`",
+    config.HubModel: "`type: hub`, for models",
+    config.HubDataset: "`type: hub`, for data",
     config.LocalPath: "`type: path`",
     config.Generated: "`type: generated`",
     config.Dataset: "### Dataset",
@@ -43,7 +45,7 @@ SECTIONS = [section for section in SECTIONS if section not in (BaseModel, config
 
 def table_below(heading: str) -> dict[str, str]:
     """Key -> default, both as the first table below a heading has them."""
-    after = README[re.search(rf"^{re.escape(heading)}(,|$)", README, re.MULTILINE).end() :]
+    after = README[re.search(rf"^{re.escape(heading)}([,:]|$)", README, re.MULTILINE).end() :]
     lines = after[re.search(r"^\|---.*\n", after, re.MULTILINE).end() :].split("\n\n")[0].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {line[0].strip("`"): line[3] for line in cells}

@@ -10,6 +10,7 @@ from tests.records import fake_study
 from tunebook.errors import TunebookError
 from tunebook.figures import write_figures
 from tunebook.records import read_json
+from tunebook.reporting import score_figures
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_style import thin
 from tunebook.reporting.figure_words import alternative
@@ -107,7 +108,19 @@ def test_the_reading_stages_import_no_torch_and_the_names_nothing_at_all():
     program = (
         "import sys; import tunebook.reporting.figure_names; light = set(sys.modules)\n"
         "assert not light & {'pandas', 'numpy', 'matplotlib'}\n"
-        "import tunebook.tables, tunebook.figures, tunebook.report\n"
+        "import tunebook.tables, tunebook.figures, tunebook.report, tunebook.cards, tunebook.baseline\n"
         f"assert not set(sys.modules) & {{{heavy}}}\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+def test_seeds_are_drawn_as_mean_and_range(study, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        score_figures, "_lines_of_metrics", lambda *given: seen.update(values=given[3], whiskers=given[4])
+    )
+    score_figures.draw_metrics(study.experiments[1])
+    losses = [run.loss for run in study.experiments[1].methods["full"]]
+    assert seen["values"]["full"]["loss"] == pytest.approx(sum(losses) / 2)
+    assert seen["whiskers"]["full"]["loss"] == (min(losses), max(losses))
+    assert seen["whiskers"]["base"]["loss"] == study.experiments[1].base.intervals["loss"]

@@ -14,7 +14,7 @@ from tunebook.errors import TunebookError
 from tunebook.figures import write_figures
 from tunebook.report import render
 from tunebook.reporting import typeset
-from tunebook.reporting.answers import exchanges, marked, repeated_share
+from tunebook.reporting.answers import exchanges, marked
 from tunebook.reporting.study_folder import read_study
 
 TEMPLATES = Path(__file__).parents[1] / "report"
@@ -216,12 +216,6 @@ def test_marks_are_words_that_are_new():
     pieces = marked("the cat sat on the mat", "the dog lay on the mat")
     assert pieces == (("the ", False), ("dog lay", True), (" on the mat", False))
     assert marked("something else", "all of it is new here") == (("all of it is new here", False),)
-
-
-def test_repetition_is_a_share_of_4_grams():
-    assert repeated_share("a b c d") == 0
-    assert repeated_share("a b c d a b c d") == pytest.approx(1 / 5)
-    assert repeated_share("too short") == 0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from tests.records import fake_study
 from tunebook.errors import TunebookError
 from tunebook.reporting.comparison import choose, loss_difference, mcnemar, paired_difference
+from tunebook.reporting.report_tables import methods_table, metrics_table
 from tunebook.reporting.study_folder import read_study
 from tunebook.tables import build_tables, losses_of, markdown, write_tables
 
@@ -61,21 +62,42 @@ def test_a_part_of_an_epoch_and_an_epoch_not_reached(study):
 def test_metrics_hold_intervals_and_the_base_run(tables):
     metrics = tables["metrics"].set_index(["experiment", "method", "seed", "metric"])
     base = metrics.loc[("experiment-0", "base", 0, "accuracy")]
-    assert base.tolist() == pytest.approx([0.4, 0.35, 0.45])
+    assert base.tolist() == pytest.approx([0.4, 0.35, 0.45, 30])
     perplexity = metrics.loc[("experiment-0", "base", 0, "perplexity")]
-    assert perplexity.tolist() == pytest.approx([math.exp(3.0), math.exp(2.9), math.exp(3.1)])
+    assert perplexity.tolist() == pytest.approx([math.exp(3.0), math.exp(2.9), math.exp(3.1), 30])
+    answered = metrics.loc[("experiment-1", "base", 0, "stop_rate")]
+    assert answered["value"] == 0
+    assert math.isnan(answered["low"])  # two answers: no interval
+    assert answered["rows"] == 2
+
+
+def test_seeds_are_told_as_mean_and_range(study, tables):
+    runs = study.experiments[-1].methods["qlora"]
+    losses = [run.loss for run in runs]
+    accuracies = [run.metrics["stop_rate"] for run in runs]
+    lines = tables["seeds"].set_index(["experiment", "method", "metric"]).sort_index().loc[("experiment-2", "qlora")]
+    assert lines.loc["loss"].tolist() == pytest.approx([2, sum(losses) / 2, min(losses), max(losses)])
+    assert lines.loc["stop_rate"].tolist() == pytest.approx([2, sum(accuracies) / 2, min(accuracies), max(accuracies)])
+    assert not (tables["seeds"]["method"] == "base").any()  # it has no seed
+
+
+def test_the_report_shows_range_over_seeds_in_the_place_of_an_interval_over_rows(study):
+    row = next(row for row in metrics_table(study.experiments[-1]).rows if row[0].text == "loss")
+    assert row[1].note == "2.90 to 3.10"  # base
+    assert all(cell.note.endswith("over 2 seeds") for cell in row[2:])
+    assert all("over 2 seeds" in row[-1].note for row in methods_table(study.experiments[-1]).rows[1:])
 
 
 def test_files_keep_full_precision(study, tmp_path):
     write_tables(study, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "losses.csv", "runs.csv", "metrics.csv", "methods.csv", "tables.md",
+        "losses.csv", "runs.csv", "metrics.csv", "seeds.csv", "comparisons.csv", "methods.csv", "tables.md",
     }  # fmt: skip
     again = pandas.read_csv(tmp_path / "runs.csv")
     assert again["loss"].tolist() == [run.loss for run in study.runs]
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")
     assert text.startswith("# Fake study: tables\n")
-    assert text.count("\n## ") == 4
+    assert text.count("\n## ") == 6
 
 
 def test_markdown_escapes_what_would_end_a_cell():

@@ -14,7 +14,7 @@ from tunebook import __main__ as command_line
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "int8-lora", "qlora"])
-@pytest.mark.parametrize("family", ["llama", "t5"])
+@pytest.mark.parametrize("family", ["llama", "t5", "bert"])
 def test_each_method_lowers_the_loss(tmp_path, family, method):
     places = prepared(tiny.study(tmp_path, family=family, methods=[method]), tmp_path)
     record, history = trained(places, f"words/{method}/seed-0")

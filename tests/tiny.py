@@ -168,6 +168,22 @@ def model(folder: Path, family: str, *, seed: int = 0) -> Path:
     return folder
 
 
+def in_pickled_parts(folder: Path) -> None:
+    """Turn a saved model's safetensors into two pickled parts with an index, as older models of the hub have them."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    names, weight_map = sorted(tensors), {}
+    for number, chosen in enumerate((names[::2], names[1::2]), start=1):
+        part = f"pytorch_model-0000{number}-of-00002.bin"
+        torch.save({name: tensors[name] for name in chosen}, folder / part)
+        weight_map |= dict.fromkeys(chosen, part)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+
+
 def texts(count: int) -> list[dict[str, str]]:
     """Rows of {text, label}, all different, from the tokenizer's words."""
     labels = {"rose": "positive", "fell": "negative", "unchanged": "neutral"}
@@ -184,7 +200,7 @@ def study(folder: Path, *, family: str = "llama", rows: int = 60, **experiment: 
     model(folder / "model", family)
     lines = "\n".join(json.dumps(row) for row in texts(rows)) + "\n"
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
-    task = "seq2seq-lm" if family == "t5" else "causal-lm"
+    task = {"t5": "seq2seq-lm", "bert": "sequence-classification"}.get(family, "causal-lm")
     training = {
         "learning_rate": 0.01,
         "max_steps": 6,

@@ -30,6 +30,7 @@ def load(name):
 
 chromium = load("chromium")
 look = load("look")
+axe = load("axe")
 
 pytestmark = [
     pytest.mark.browser,
@@ -110,6 +111,17 @@ def test_colours_keep_their_contrast_in_both_themes(report, browser):
     for dark in (False, True):
         browser.open(report.as_uri(), 1280, dark)
         assert browser.evaluate(measure) >= 4.5, f"dark={dark}"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(report, browser, width, dark):
+    """axe-core over the whole page, everything unfolded."""
+    if axe.script() is None:
+        pytest.skip(f"no axe-core {axe.VERSION}: needs npm and its registry")
+    browser.open(report.as_uri(), width, dark)
+    browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert axe.findings(browser) == []
 
 
 def test_two_hundred_runs_are_bound_in_time_and_can_be_used(tmp_path, browser):

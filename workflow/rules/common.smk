@@ -30,6 +30,7 @@ except TunebookError as error:
 
 RESULTS = f"results/{STUDY.study}"
 RUNS = {run.name: run for run in runs_of(STUDY)}
+TRAINED = [name for name, run in RUNS.items() if run.trained]
 SPECS = fetching_specs(STUDY)
 LABELLED = [
     name for name, e in STUDY.experiments.items() if STUDY.datasets[e.dataset].labels
@@ -100,6 +101,10 @@ def records_of(experiments):
             files += [f"{RESULTS}/runs/{run.name}/{name}" for name in names]
     for name in experiments:
         experiment = STUDY.experiments[name]
+        if name in LABELLED:
+            files += [
+                f"{RESULTS}/baselines/{name}.{kind}" for kind in ("json", "parquet")
+            ]
         files += [
             f"{RESULTS}/tokens/{name}/lengths.json",
             f"{RESULTS}/datasets/{experiment.dataset}/profile.json",

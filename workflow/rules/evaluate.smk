@@ -54,3 +54,28 @@ use rule evaluate as sample with:
         model=model_of,
         dataset=dataset_of,
         folder=subpath(output[0], parent=True),
+
+
+rule baseline:
+    input:
+        rows=lambda wildcards: [
+            f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
+        ],
+        study=ancient(f"{RESULTS}/study.json"),
+        code=code("baseline"),
+    output:
+        record=f"{RESULTS}/baselines/{{experiment}}.json",
+        predictions=f"{RESULTS}/baselines/{{experiment}}.parquet",
+    log:
+        f"{RESULTS}/logs/baseline/{{experiment}}.log",
+    wildcard_constraints:
+        experiment=one_of(LABELLED),
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        labels=lambda wildcards: SPECS["tokenize"][wildcards.experiment]["labels"],
+        dataset=dataset_of,
+        folder=subpath(output.record, parent=True),
+    shell:
+        "python -m tunebook baseline --study {input.study} --experiment {wildcards.experiment} --dataset {params.dataset}"
+        " --output {params.folder} > {log} 2>&1"

@@ -11,15 +11,22 @@ rule tables:
         study=f"{RESULTS}/study.json",
         code=code("tables"),
     output:
-        report(
-            [
-                f"{RESULTS}/tables/{name}.csv"
-                for name in ("losses", "runs", "metrics", "methods")
-            ],
-            caption="../../report/captions/tables.rst",
-            category="Tables",
-            labels={"study": STUDY.study},
-        ),
+        [
+            report(
+                f"{RESULTS}/tables/{name}.csv",
+                caption=f"../../report/captions/table-{name}.rst",
+                category="Tables",
+                labels={"table": name},
+            )
+            for name in (
+                "losses",
+                "runs",
+                "metrics",
+                "seeds",
+                "comparisons",
+                "methods",
+            )
+        ],
         f"{RESULTS}/tables/tables.md",
     log:
         f"{RESULTS}/logs/tables.log",
@@ -37,14 +44,15 @@ rule figures:
         study=ancient(f"{RESULTS}/study.json"),
         code=code("figures"),
     output:
-        report(
-            [
-                f"{RESULTS}/figures/{{experiment}}/{name}"
-                for name in figure_names(has_labels=False)
-            ],
-            caption="../../report/captions/figures.rst",
-            category="{experiment}",
-        ),
+        [
+            report(
+                f"{RESULTS}/figures/{{experiment}}/{name}",
+                caption=f"../../report/captions/figure-{name.removesuffix('.svg')}.rst",
+                category="{experiment}",
+                labels={"figure": name.removesuffix(".svg")},
+            )
+            for name in figure_names(has_labels=False)
+        ],
     log:
         f"{RESULTS}/logs/figures/{{experiment}}.log",
     wildcard_constraints:
@@ -60,14 +68,15 @@ rule figures:
 
 use rule figures as figures_with_labels with:
     output:
-        report(
-            [
-                f"{RESULTS}/figures/{{experiment}}/{name}"
-                for name in figure_names(has_labels=True)
-            ],
-            caption="../../report/captions/figures.rst",
-            category="{experiment}",
-        ),
+        [
+            report(
+                f"{RESULTS}/figures/{{experiment}}/{name}",
+                caption=f"../../report/captions/figure-{name.removesuffix('.svg')}.rst",
+                category="{experiment}",
+                labels={"figure": name.removesuffix(".svg")},
+            )
+            for name in figure_names(has_labels=True)
+        ],
     wildcard_constraints:
         experiment=one_of(LABELLED),
 
@@ -100,3 +109,23 @@ rule report:
         templates=lambda wildcards: "report",
     shell:
         "python -m tunebook report --study {input.study} --templates {params.templates} --output {output} > {log} 2>&1"
+
+
+# Beside the adapter and not in it: its folder is an output of rule train, and a word of a card must not train again.
+rule cards:
+    input:
+        records_of(STUDY.experiments),
+        "report/model_card.md.j2",
+        study=f"{RESULTS}/study.json",
+        code=code("cards"),
+    output:
+        cards=[f"{RESULTS}/runs/{name}/model_card.md" for name in TRAINED],
+        events=directory([f"{RESULTS}/runs/{name}/tensorboard" for name in TRAINED]),
+    log:
+        f"{RESULTS}/logs/cards.log",
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        templates=lambda wildcards: "report",
+    shell:
+        "python -m tunebook cards --study {input.study} --templates {params.templates} > {log} 2>&1"

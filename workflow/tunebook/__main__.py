@@ -19,8 +19,10 @@ STAGES = {
     "train": "train one run, or resume it",
     "evaluate": "score one run on held-out rows",
     "sample": "let one run answer the experiment's prompts",
+    "baseline": "score simple baselines of an experiment with labels",
     "tables": "collect a study's records in CSV tables",
     "figures": "draw an experiment's figures",
+    "cards": "write a model card and TensorBoard events beside each adapter",
     "report": "bind everything into one HTML file",
     "schema": "print the config's JSON schema",
 }

@@ -16,6 +16,8 @@ from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.devices import claim_device
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.generation import answer
+from tunebook.finetuning.intervals import loss_interval
+from tunebook.finetuning.likelihood import likeliest
 from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
 from tunebook.finetuning.scoring import score
 from tunebook.finetuning.tokenizers import load_tokenizer
@@ -34,7 +36,8 @@ def evaluate(
     """
     batch_size = run["generation"]["batch_size"]
     texts = rows.set_index("row").loc[[line["row"] for line in tokens]].reset_index().to_dict("records")
-    scored = score(model, tokens, collator_for(run["task"], tokenizer, model), batch_size)
+    collate = collator_for(run["task"], tokenizer, model)
+    scored = score(model, tokens, collate, batch_size)
     losses, counts = [loss for loss, _ in scored], [count for _, count in scored]
     mean = metrics.loss(losses, counts)
     record = {
@@ -47,7 +50,7 @@ def evaluate(
         "perplexity": metrics.perplexity(mean),
         "bits_per_byte": metrics.bits_per_byte(losses, [_supervised_text(text) for text in texts]),
         "metrics": {},
-        "intervals": {"loss": metrics.loss_interval(losses, counts)},
+        "intervals": {"loss": loss_interval(losses, counts)},
     }
     predictions = pandas.DataFrame(
         {
@@ -65,10 +68,14 @@ def evaluate(
         answers = _label_answers(run, model, tokenizer, tokens)
         labels = [text["label"] for text in texts]
         given = [metrics.label_of(text, names) for text in answers]
-        record |= label_metrics(labels, given, names, record["intervals"])
+        record |= metrics.label_record(labels, given, names, record["intervals"])
         predictions = predictions.assign(
             prediction=answers, reference=labels, correct=[a == b for a, b in zip(given, labels, strict=True)]
         )
+        if run["task"] != "sequence-classification" and run["dataset"]["text"] is None:  # a label is the completion
+            options = {"collate": collate, "batch_size": batch_size}
+            predictions["likeliest"] = likeliest(model, tokenizer, tokens, labels, names, **options)
+            metrics.add_likelihood(record, labels, predictions["likeliest"].tolist())
     return record, predictions
 
 
@@ -96,28 +103,6 @@ def prompt_of(run: dict[str, Any], line: dict[str, Any]) -> list[int]:
         return line["input_ids"]
     first = next(place for place, label in enumerate(line["labels"]) if label != NO_LOSS)
     return line["input_ids"][:first]
-
-
-def label_metrics(labels: list[str], given: list[str], names: list[str], intervals: dict[str, Any]) -> dict[str, Any]:
-    """The part of evaluation.json that a data set with labels adds."""
-    right = sum(a == b for a, b in zip(labels, given, strict=True))
-    invalid = given.count(metrics.NO_LABEL)
-    return {
-        "metrics": {
-            "accuracy": metrics.accuracy(labels, given),
-            "macro_f1": metrics.macro_f1(labels, given, names),
-            "invalid_answer_rate": metrics.invalid_answer_rate(given),
-        },
-        "intervals": {
-            **intervals,
-            "accuracy": metrics.share_interval(right, len(labels)),
-            "macro_f1": metrics.macro_f1_interval(labels, given, names),
-            "invalid_answer_rate": metrics.share_interval(invalid, len(labels)),
-        },
-        "labels": names,
-        "per_label": metrics.per_label(labels, given, names),
-        "confusion": metrics.confusion(labels, given, names),
-    }
 
 
 def _supervised_text(row: dict[str, Any]) -> str:

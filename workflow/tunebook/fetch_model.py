@@ -12,7 +12,8 @@ from typing import Any
 from tunebook.data.provenance import provenance
 from tunebook.data.sources import files_of
 from tunebook.errors import TunebookError
-from tunebook.records import folder_in_place, read_spec, write_json
+from tunebook.finetuning.pickled_weights import INDEX, convert
+from tunebook.records import folder_in_place, read_json, read_spec, write_json
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
@@ -20,13 +21,16 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 def fetch_model(spec: dict[str, Any], output: Path) -> None:
     """Fetch the model `spec` (study.json's specs for `fetch-model`) into the folder `output`.
 
-    A GGUF file is dequantized to float32 once; an encoder is doubled to an encoder-decoder once.
+    A GGUF file is dequantized to float32 once; an encoder is doubled to an encoder-decoder once; the hub's models that
+    have no safetensors are converted once, by a reader that runs no code.
     """
     with tempfile.TemporaryDirectory() as workdir, folder_in_place(output) as folder:
         origin = files_of(spec["source"], Path(workdir))
         gguf = [file for file in origin.files if file.suffix == ".gguf"]
         if gguf:
             _convert_gguf(gguf[0], folder)
+        elif spec["source"]["type"] == "hub":
+            _take_from_hub(spec["name"], origin.files, folder)
         else:
             _copy(origin.files, folder)
         _refuse_unsafe(spec["name"], folder)
@@ -51,6 +55,24 @@ def _copy(files: tuple[Path, ...], folder: Path) -> None:
     for file in files:
         if file.parent == root:
             shutil.copyfile(file, folder / file.name)
+
+
+def _take_from_hub(name: str, files: tuple[Path, ...], folder: Path) -> None:
+    """Copy a model of the hub; pickled weights are converted on the way, references to code of its own are left out."""
+    pickled = [file for file in files if file.suffix == ".bin"]
+    _copy(tuple(file for file in files if file not in pickled and file.name != INDEX), folder)
+    convert(name, pickled, folder)
+    config = folder / "config.json"
+    values = read_json(config)
+    if "auto_map" in values and values.get("model_type") in _known_architectures():
+        del values["auto_map"]  # transformers has the architecture itself, and its code was not fetched
+        write_json(config, values)
+
+
+def _known_architectures() -> set[str]:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return set(CONFIG_MAPPING_NAMES)
 
 
 def _refuse_unsafe(name: str, folder: Path) -> None:

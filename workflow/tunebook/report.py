@@ -19,7 +19,7 @@ import pandas
 from tunebook.errors import TunebookError
 from tunebook.finetuning import metrics
 from tunebook.records import write_text
-from tunebook.reporting import provenance_tables, report_tables, typeset
+from tunebook.reporting import provenance_tables, report_tables, text_metrics, typeset
 from tunebook.reporting.answers import exchanges
 from tunebook.reporting.comparison import (
     CHOICE_MARGIN,
@@ -38,6 +38,7 @@ from tunebook.reporting.diagnosis import RULES, diagnose
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
+from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.tables import build_tables
 
@@ -86,6 +87,8 @@ def context(study: Study) -> dict[str, Any]:
         "csv": {"runs": _data_uri(tables["runs"])},
         "definitions": definitions(study),
         "rules": RULES,
+        "labelled": any(experiment.has_labels for experiment in study.experiments),
+        "mcnemar_rule": MCNEMAR_RULE,
         "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
         "resamples": RESAMPLES,
         "provenance": provenance(study),
@@ -116,6 +119,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "tables": {
             "losses": report_tables.losses_table(experiment),
             "metrics": report_tables.metrics_table(experiment),
+            "contests": report_tables.contests_table(experiment),
             "methods": report_tables.methods_table(experiment),
             "arguments": provenance_tables.arguments_table(experiment),
             "labels": report_tables.labels_table(chosen) if experiment.has_labels else None,
@@ -128,13 +132,15 @@ def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
     verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
     difference = loss_difference((run,), (experiment.base,))
     pair = correct_pair(run, experiment.base) if experiment.has_labels else None
+    p = mcnemar(*pair) if pair else None
     return {
         "run": run,
         "verdicts": verdicts,
         "found": [verdict for verdict in verdicts if verdict.found],
         "difference": difference,
         "outcome": outcome(difference),
-        "mcnemar": mcnemar(*pair) if pair else None,
+        "mcnemar": p,
+        "mcnemar_shown": p is not None and p < LEVEL,
         "accuracy": run.evaluation["metrics"].get("accuracy"),
     }
 
@@ -238,11 +244,13 @@ def choice_part(part: dict[str, Any]) -> dict[str, Any]:
 
 def definitions(study: Study) -> list[tuple[str, str]]:
     """(metric, its definition) for the metrics that occur in the study and are defined by the code that measures them."""
-    defined = metrics.definitions()
+    defined = metrics.definitions() | text_metrics.definitions()
     occurring = ("loss", "perplexity", "bits_per_byte")
     runs = [run for experiment in study.experiments for run in (experiment.base, *experiment.runs)]
-    names = dict.fromkeys([*occurring, *(name for run in runs for name in run.evaluation["metrics"])])
-    return [(typeset.metric_title(name), defined[name]) for name in names if name in defined]
+    names = dict.fromkeys([*occurring, *(name for run in runs for name in run.metrics)])
+    baselines = {one.method: one.evaluation["definition"] for e in study.experiments for one in e.baselines}
+    told = [(typeset.metric_title(name), defined[name]) for name in names if name in defined]
+    return [*told, *((f"{name} (baseline)", sentence) for name, sentence in baselines.items())]
 
 
 def provenance(study: Study) -> dict[str, Any]:

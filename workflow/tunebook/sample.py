@@ -21,7 +21,8 @@ def sample(
     no question twice."""
     questions = [_from_config(run, tokenizer, prompt) for prompt in run["prompts"]]
     encoded = {line["row"]: line for line in tokens}
-    questions += [_from_row(run, tokenizer, encoded[row["row"]], row) for row in shown_rows(run, rows, set(encoded))]
+    for source, chosen in heldout_rows(run, rows, set(encoded)).items():
+        questions += [_from_row(run, tokenizer, encoded[row["row"]], row, source) for row in chosen]
     if not questions:
         return []
     options = {key: run["generation"][key] for key in ("max_new_tokens", "batch_size")}
@@ -32,15 +33,18 @@ def sample(
     ]
 
 
-def shown_rows(run: dict[str, Any], rows: pandas.DataFrame, known: set[str]) -> list[dict[str, Any]]:
-    """Held-out rows to show: the first of the split or, where there are labels, the first of each label."""
+def heldout_rows(run: dict[str, Any], rows: pandas.DataFrame, known: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """Held-out rows by source. `heldout`: those to show, the first of the split or, where there are labels, of each label;
+    `scored`: the first of the others, which the metrics of answers take in besides."""
     usable = rows[rows["row"].isin(known)]
     usable = usable[~usable.apply(_question, axis=1).duplicated()]
     count = run["generation"]["heldout_samples"]
     if run["dataset"]["labels"]:
-        usable = pandas.concat([usable[usable["label"] == label].head(count) for label in run["dataset"]["labels"]])
-        return usable.to_dict("records")
-    return usable.head(count).to_dict("records")
+        shown = pandas.concat([usable[usable["label"] == label].head(count) for label in run["dataset"]["labels"]])
+    else:
+        shown = usable.head(count)
+    others = usable[~usable["row"].isin(shown["row"])].head(run["generation"]["scored_rows"])
+    return {"heldout": shown.to_dict("records"), "scored": others.to_dict("records")}
 
 
 def _from_config(run: dict[str, Any], tokenizer: Any, prompt: str) -> tuple[list[int], dict[str, Any]]:
@@ -50,10 +54,10 @@ def _from_config(run: dict[str, Any], tokenizer: Any, prompt: str) -> tuple[list
 
 
 def _from_row(
-    run: dict[str, Any], tokenizer: Any, line: dict[str, Any], row: dict[str, Any]
+    run: dict[str, Any], tokenizer: Any, line: dict[str, Any], row: dict[str, Any], source: str
 ) -> tuple[list[int], dict[str, Any]]:
     """A held-out row as a question. A text without a prompt is cut after its first half of words: how does it go on?"""
-    shared = {"source": "heldout", "label": row["label"]}
+    shared = {"source": source, "label": row["label"]}
     if row["text"] is not None and run["task"] == "causal-lm":
         words = row["text"].split(" ")
         begin, rest = " ".join(words[: (len(words) + 1) // 2]), " ".join(words[(len(words) + 1) // 2 :])

@@ -11,16 +11,19 @@ import numpy
 import pandas
 
 from tunebook.records import write_csv, write_text
-from tunebook.reporting.comparison import loss_difference, share_removed
+from tunebook.reporting.comparison import loss_difference, over_seeds, share_removed
 from tunebook.reporting.curves import EPOCH_SLACK
 from tunebook.reporting.diagnosis import diagnose
+from tunebook.reporting.right_and_wrong import contests
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.typeset import number
 
 TITLES = {
     "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",
     "losses": "Losses by epoch, in nats a supervised token, with published figures",
-    "metrics": "Metrics on held-out rows, with 95 % intervals",
+    "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
+    "seeds": "Seeds: mean and range of each metric over the runs of a method",
+    "comparisons": "Right against wrong answers on the same rows: McNemar's exact test",
     "methods": "Methods: what is trained, what is stored, memory, time, loss",
 }
 
@@ -31,6 +34,8 @@ def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
         "runs": pandas.DataFrame([run_line(e, run) for e in study.experiments for run in e.runs]),
         "losses": losses_table(study),
         "metrics": metrics_table(study),
+        "seeds": seeds_table(study),
+        "comparisons": comparisons_table(study),
         "methods": pandas.DataFrame([method_line(run) for e in study.experiments for run in (e.base, *e.runs)]),
     }
 
@@ -94,14 +99,35 @@ def losses_of(experiment: Experiment, run: Run) -> pandas.DataFrame:
 
 
 def metrics_table(study: Study) -> pandas.DataFrame:
-    """Every metric of every run, the base run included: experiment, method, seed, metric, value, low, high."""
+    """Every metric of every run, the base run and the baselines included: experiment, method, seed, metric, value, low, high, rows."""
     lines = []
     for experiment in study.experiments:
-        for run in (experiment.base, *experiment.runs):
+        for run in (*experiment.untrained, *experiment.runs):
             for metric, value in run.metrics.items():
                 low, high = run.intervals.get(metric, (math.nan, math.nan))
-                lines.append((run.experiment, run.method, run.seed, metric, value, low, high))
-    return pandas.DataFrame(lines, columns=["experiment", "method", "seed", "metric", "value", "low", "high"])
+                lines.append((run.experiment, run.method, run.seed, metric, value, low, high, run.rows_of(metric)))
+    return pandas.DataFrame(lines, columns=["experiment", "method", "seed", "metric", "value", "low", "high", "rows"])
+
+
+def seeds_table(study: Study) -> pandas.DataFrame:
+    """Mean and range over seeds: experiment, method, metric, seeds, mean, lowest, highest. One seed is a range of nothing."""
+    lines = []
+    for experiment in study.experiments:
+        for method, runs in experiment.methods.items():
+            for metric, (seeds, middle, lowest, highest) in over_seeds(runs).items():
+                lines.append((experiment.name, method, metric, seeds, middle, lowest, highest))
+    return pandas.DataFrame(lines, columns=["experiment", "method", "metric", "seeds", "mean", "lowest", "highest"])
+
+
+def comparisons_table(study: Study) -> pandas.DataFrame:
+    """McNemar's test of each pair that answers with labels: experiment, left, right, only_left, only_right, p, verdict."""
+    names = ("left", "right", "only_left", "only_right", "p", "words")
+    lines = [
+        (experiment.name, *(getattr(contest, name) for name in names))
+        for experiment in study.experiments
+        for contest in contests(experiment)
+    ]
+    return pandas.DataFrame(lines, columns=["experiment", *names[:-1], "verdict"])
 
 
 def method_line(run: Run) -> dict[str, Any]:

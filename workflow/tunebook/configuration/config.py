@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+HubId = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$")
+]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,40}$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 RESERVED_METHOD = "base"  # the run that trains nothing
 Task = Literal["causal-lm", "seq2seq-lm", "sequence-classification"]
@@ -41,6 +45,22 @@ class LocalPath(Section):
     sha256: Sha256 | None = Field(None, description="SHA-256 of the file, checked when given")
 
 
+class HubModel(Section):
+    """A model of the Hugging Face hub at one commit: config, tokenizer and weights, and no code."""
+
+    type: Literal["hub"]
+    id: HubId = Field(description="owner/name, or a name alone")
+    revision: Commit = Field(
+        description="commit id, 40 hexadecimal digits; where no more is known, its first 7 or more"
+    )
+
+
+class HubDataset(HubModel):
+    """Files of a data set of the Hugging Face hub at one commit. Loading scripts are never run."""
+
+    files: Text = Field(description="which of its files: a file, a folder/ or a pattern with *")
+
+
 class Generated(Section):
     """Synthetic data written by the project's own seeded generators."""
 
@@ -54,7 +74,7 @@ class Model(Section):
     """A pretrained model: where it comes from and which task head it gets."""
 
     task: Task = Field(description="task head")
-    source: Annotated[Wheel | LocalPath, Field(discriminator="type")]
+    source: Annotated[Wheel | HubModel | LocalPath, Field(discriminator="type")]
     encoder_decoder: bool = Field(
         False,
         description="assemble a seq2seq model from two copies of an encoder; the decoder's cross-attention is new and untrained",
@@ -93,7 +113,7 @@ class Split(Section):
 class Dataset(Section):
     """A data set: source, columns, prompt template, cleaning and split."""
 
-    source: Annotated[Wheel | LocalPath | Generated, Field(discriminator="type")]
+    source: Annotated[Wheel | HubDataset | LocalPath | Generated, Field(discriminator="type")]
     format: Format | None = Field(None, description="how the rows stand in the files")
     columns: dict[Name, Text] = Field(
         {}, description="new name -> the source's column, where a template wants another name"
@@ -104,7 +124,9 @@ class Dataset(Section):
     messages: Text | None = Field(
         None, description="column with a list of turns, the user's and the assistant's in alternation"
     )
-    label: Text | None = Field(None, description="column with the row's label")
+    label: Text | None = Field(
+        None, description="column with the row's label, or a Jinja template that makes it of columns"
+    )
     labels: tuple[Text, ...] = Field((), description="the labels there are")
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of refused rows above which preparing stops")
     near_duplicate_threshold: float = Field(
@@ -166,6 +188,9 @@ class Generation(Section):
     batch_size: int = Field(16, ge=1, le=1024, description="prompts answered together")
     heldout_samples: int = Field(
         3, ge=0, le=100, description="held-out rows to show, of each label if there are labels"
+    )
+    scored_rows: int = Field(
+        0, ge=0, le=10_000, description="further held-out rows to answer, for narrower metrics of answers; not shown"
     )
 
 

@@ -110,8 +110,8 @@ def _dataset_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
         yield f"{path}.prompt: found beside {given[0]}; a prompt goes with a completion or a label"
     if dataset.get("completion") is not None and dataset.get("prompt") is None:
         yield f"{path}.prompt: missing; a completion needs a prompt (a text without a prompt is: text)"
-    for key in ("prompt", "completion", "text"):
-        if isinstance(dataset.get(key), str):
+    for key in ("prompt", "completion", "text", "label"):
+        if isinstance(dataset.get(key), str) and (key != "label" or "{{" in dataset[key]):
             yield from _template_problems(f"{path}.{key}", dataset[key])
     yield from _label_problems(path, dataset)
     yield from _format_problems(path, dataset)

@@ -134,14 +134,14 @@ def evaluation_spec(run: Run) -> dict[str, Any]:
     """What determines a run's evaluation, beside its weights and rows."""
     return {
         "identity": run.spec["identity"],
-        "generation": run.spec["generation"],
+        "generation": {key: run.spec["generation"][key] for key in ("max_new_tokens", "batch_size")},
         "labels": run.spec["dataset"]["labels"],
     }
 
 
 def sampling_spec(run: Run) -> dict[str, Any]:
     """What determines a run's samples, beside its weights and rows."""
-    return {**evaluation_spec(run), "prompts": run.spec["prompts"]}
+    return {**evaluation_spec(run), "generation": run.spec["generation"], "prompts": run.spec["prompts"]}
 
 
 def resolved(study: Study) -> dict[str, Any]:

@@ -10,10 +10,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tunebook.configuration.config import Study
+from tunebook.configuration.config import Commit, HubId, Name, Sha256, Study
 
-NAME = "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most"
-SHA256 = "64 hexadecimal digits (0-9, a-f)"
+PATTERNS = {  # a pattern of config.py -> what it allows
+    Name: "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most",
+    Sha256: "64 hexadecimal digits (0-9, a-f)",
+    HubId: "an id of the hub: owner/name, or a name alone; no address",
+    Commit: (
+        "a commit id, 40 hexadecimal digits in small letters (7 at least); a branch or a tag can move, so that it pins "
+        "nothing: take the id from the history of the model's or data set's files"
+    ),
+}
+ALLOWED = {typing.get_args(kind)[1].pattern: words for kind, words in PATTERNS.items()}
 EXPECTED = {  # pydantic's kind of finding -> what the file should say
     "string_type": "a text",
     "string_too_short": "a text that is not empty",
@@ -67,7 +75,7 @@ def sentence(detail: Mapping[str, Any], root: type[BaseModel] = Study) -> str:
         allowed = ", ".join(_variants(model))
         return f"{path}: found {shown(found)}; expected a mapping with a type, one of {allowed}"
     if kind == "string_pattern_mismatch":
-        return f"{path}: found {shown(found)}; allowed: {SHA256 if '0-9a-f' in context['pattern'] else NAME}"
+        return f"{path}: found {shown(found)}; allowed: {ALLOWED[context['pattern']]}"
     if kind in EXPECTED:
         quotes = "; write it in quotes" if kind == "string_type" and isinstance(found, bool | int | float) else ""
         return f"{path}: found {shown(found)}; expected {EXPECTED[kind]}{quotes}"

@@ -41,14 +41,18 @@ class Renderer:
     def __init__(self, spec: dict[str, Any], columns: list[str]) -> None:
         self.spec = spec
         self.environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-        texts = {key: spec[key] for key in ("prompt", "completion", "text") if spec[key] is not None}
+        self.columns = {key: spec[key] for key in ("messages", "label") if spec[key]}
+        if "{{" in self.columns.get("label", ""):  # a label made by a template
+            del self.columns["label"]
+        texts = {key: spec[key] for key in ("prompt", "completion", "text", "label") if spec[key] is not None}
+        texts = {key: text for key, text in texts.items() if key not in self.columns}
         self.templates = {key: self.environment.from_string(text) for key, text in texts.items()}
         parsed = [self.environment.parse(text) for text in texts.values()]
         available = {*columns, *spec["columns"]}
         self.needed = set().union(*(meta.find_undeclared_variables(tree) for tree in parsed))
         self.needed -= set(self.environment.globals) - available
         self.optional = set().union(*map(_asked_about, parsed))
-        self.needed |= {spec[key] for key in ("messages", "label") if spec[key]}
+        self.needed |= set(self.columns.values())
         absent = sorted({*(self.needed - available), *(set(spec["columns"].values()) - set(columns))})
         if absent:
             alone = "; is the delimiter right?" if len(columns) == 1 else ""
@@ -70,7 +74,8 @@ class Renderer:
         columns: dict[str, Any] = {"row": f"{row.file}:{row.row}"}
         columns |= {key: self._fill(key, values) for key in ("prompt", "completion", "text")}
         columns["messages"] = values[self.spec["messages"]] if self.spec["messages"] else None
-        columns["label"] = self._label(values[self.spec["label"]]) if self.spec["label"] else None
+        given = values[self.columns["label"]] if "label" in self.columns else self._fill("label", values)
+        columns["label"] = None if given is None else self._label(given)
         if columns["label"] is not None and columns["completion"] is None:
             columns["completion"] = columns["label"]
         turns = columns["messages"] or [columns[key] for key in ("prompt", "text", "completion") if columns[key]]

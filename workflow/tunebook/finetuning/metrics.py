@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import sys
+from typing import Any
 
 import numpy
-from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
+from tunebook.finetuning.intervals import RESAMPLES, middle, share_interval
+
 NO_LABEL = "no label"
-RESAMPLES = 2000
-CONFIDENCE = 0.95
 
 
 def loss(losses: list[float], tokens: list[int]) -> float:
@@ -45,10 +45,23 @@ def invalid_answer_rate(answers: list[str]) -> float:
     return answers.count(NO_LABEL) / len(answers)
 
 
+def likelihood_accuracy(labels: list[str], likeliest: list[str]) -> float:
+    """Share of held-out rows whose label is, among the labels, the likeliest completion: no answer is generated, none is invalid."""
+    return accuracy(labels, likeliest)
+
+
+def likelihood_macro_f1(labels: list[str], likeliest: list[str], names: list[str]) -> float:
+    """Macro-F1 of the likeliest labels: the completion with the highest probability, multiplied over its tokens."""
+    return macro_f1(labels, likeliest, names)
+
+
 def definitions() -> dict[str, str]:
     """Metric -> the sentence that defines it."""
     module = sys.modules[__name__]
-    named = ("loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_answer_rate")
+    named = (
+        "loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_answer_rate", "likelihood_accuracy",
+        "likelihood_macro_f1",
+    )  # fmt: skip
     return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
 
 
@@ -77,21 +90,6 @@ def label_of(answer: str, names: list[str]) -> str:
     return next((name for name in names if name.casefold() == cleaned), NO_LABEL)
 
 
-def loss_interval(losses: list[float], tokens: list[int]) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the loss over rows (Efron and Tibshirani 1993, chapter 13), seeded."""
-    generator = numpy.random.default_rng(0)
-    drawn = generator.integers(0, len(losses), size=(RESAMPLES, len(losses)))
-    means = numpy.asarray(losses)[drawn].sum(axis=1) / numpy.asarray(tokens)[drawn].sum(axis=1)
-    low, high = numpy.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-def share_interval(hits: int, rows: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    interval = stats.binomtest(hits, rows).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def macro_f1_interval(labels: list[str], answers: list[str], names: list[str]) -> tuple[float, float]:
     """95 % percentile bootstrap interval of macro-F1 over rows, seeded."""
     generator = numpy.random.default_rng(0)
@@ -102,5 +100,36 @@ def macro_f1_interval(labels: list[str], answers: list[str], names: list[str]) -
         drawn = numpy.bincount(generator.choice(cells, len(cells)), minlength=counts.size).reshape(counts.shape)
         hits, true, answered = numpy.diag(drawn), drawn.sum(axis=1), drawn.sum(axis=0)[: len(names)]
         values.append(numpy.mean(2 * hits / numpy.maximum(true + answered, 1)))
-    low, high = numpy.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    return middle(values)
+
+
+def label_record(labels: list[str], given: list[str], names: list[str], intervals: dict[str, Any]) -> dict[str, Any]:
+    """The part of evaluation.json that a data set with labels adds."""
+    right = sum(a == b for a, b in zip(labels, given, strict=True))
+    invalid = given.count(NO_LABEL)
+    return {
+        "metrics": {
+            "accuracy": accuracy(labels, given),
+            "macro_f1": macro_f1(labels, given, names),
+            "invalid_answer_rate": invalid_answer_rate(given),
+        },
+        "intervals": {
+            **intervals,
+            "accuracy": share_interval(right, len(labels)),
+            "macro_f1": macro_f1_interval(labels, given, names),
+            "invalid_answer_rate": share_interval(invalid, len(labels)),
+        },
+        "labels": names,
+        "per_label": per_label(labels, given, names),
+        "confusion": confusion(labels, given, names),
+    }
+
+
+def add_likelihood(record: dict[str, Any], labels: list[str], likeliest: list[str]) -> None:
+    """Add the metrics of the likeliest labels, with their intervals, to the content of evaluation.json."""
+    names = record["labels"]
+    right = sum(a == b for a, b in zip(labels, likeliest, strict=True))
+    record["metrics"]["likelihood_accuracy"] = likelihood_accuracy(labels, likeliest)
+    record["metrics"]["likelihood_macro_f1"] = likelihood_macro_f1(labels, likeliest, names)
+    record["intervals"]["likelihood_accuracy"] = share_interval(right, len(labels))
+    record["intervals"]["likelihood_macro_f1"] = macro_f1_interval(labels, likeliest, names)

@@ -61,14 +61,13 @@ def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modu
         if quantized:
             raise TunebookError(f"found {len(quantized)} quantized layers where none was asked for")
         return 0
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    kept = [*skip_modules, *(getattr(model, "_keep_in_fp32_modules", None) or [])]
+    # what transformers itself leaves alone: skip_modules, the output layer or head, T5's wo (float32 by design)
+    kept = [*skip_modules, *(getattr(getattr(model, "hf_quantizer", None), "modules_to_not_convert", None) or [])]
     left = [
         name
         for name, module in linear.items()
         if not isinstance(module, wanted)
-        and module is not head
-        and not any(part in name.split(".") or name.startswith(part) for part in kept)
+        and not any(f".{part}." in f".{name}." or name.startswith(part) for part in kept)
     ]
     if left or not quantized:
         raise TunebookError(

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.text_metrics import repeated_share
 from tunebook.reporting.typeset import visible
 
 SHOWN_CHARACTERS = 900  # of an answer at once; the rest unfolds
 STORED_CHARACTERS = 6000  # of an answer in the report at all; samples.json has the whole
 SAME_WORDS = 0.3  # below this share of common words two answers are told apart as wholes, not word by word
 REPEATED_SHARE = 0.5  # of an answer's 4-grams
+SCORED_ONLY = "scored"  # samples that count in the metrics and are not shown
 MOST_PROMPTS = 12  # of an experiment in the report; samples.json has all
 
 
@@ -81,6 +83,8 @@ def _by_prompt(samples: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict
     """(source, prompt) -> its samples: rows may ask the same and expect different answers; greedy decoding gives one."""
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for sample in samples:
+        if sample["source"] == SCORED_ONLY:
+            continue
         grouped.setdefault((sample["source"], sample["prompt"]), []).append(sample)
     return grouped
 
@@ -128,13 +132,6 @@ def _remarks(
         ("wrong label", "bad"): bool(references) and answered in labels and answered not in references,
     }
     return [remark for remark, holds in found.items() if holds]
-
-
-def repeated_share(text: str) -> float:
-    """Share of an answer's 4-grams of words that occurred in it before, of 1."""
-    words = text.split()
-    grams = [tuple(words[place : place + 4]) for place in range(len(words) - 3)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def marked(before: str, after: str) -> tuple[tuple[str, bool], ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy
 import pandas
 
-from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.study_folder import Baseline, Experiment, Run
 
 RESAMPLES = 2000
 BOOTSTRAP_SEED = 20231
@@ -86,7 +86,7 @@ def loss_difference(left: tuple[Run, ...], right: tuple[Run, ...]) -> Difference
     return paired_difference(both["loss"].to_numpy(), both["loss_right"].to_numpy(), both["tokens"].to_numpy())
 
 
-def correct_pair(left: Run, right: Run) -> tuple[numpy.ndarray, numpy.ndarray] | None:
+def correct_pair(left: Run | Baseline, right: Run | Baseline) -> tuple[numpy.ndarray, numpy.ndarray] | None:
     """Which rows both runs got right; (N,) of bool each. None where right and wrong have no meaning."""
     frames = [run.scores for run in (left, right)]
     if any(frame["correct"].isna().any() for frame in frames):
@@ -127,6 +127,16 @@ def choose(experiment: Experiment) -> Choice | None:
     ]
     memory = {name: mean(run.training["peak_memory_bytes"] for run in methods[name]) for name in rivals}
     return Choice(min(rivals, key=memory.__getitem__), best, tuple(rivals), differences)
+
+
+def over_seeds(runs: tuple[Run, ...]) -> dict[str, tuple[int, float, float, float]]:
+    """Metric -> number of seeds, mean, lowest and highest value over a method's runs, for the metrics that all of them have."""
+    found = {}
+    for metric in runs[0].metrics:
+        values = [run.metrics.get(metric) for run in runs]
+        if None not in values:
+            found[metric] = (len(values), mean(values), min(values), max(values))
+    return found
 
 
 def share_removed(base: Run, run: Run) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunebook.reporting.curves import split_rows
-from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.study_folder import Baseline, Experiment, Run
 from tunebook.reporting.typeset import count, duration, fixed, integer, listed, metric_title, number, size
 
 
@@ -50,16 +50,17 @@ def _training(experiment: Experiment) -> str:
 
 
 def _metrics(experiment: Experiment) -> str:
-    runs = [experiment.base, *(run for _, run in _each(experiment))]
+    runs = [*experiment.untrained, *(run for _, run in _each(experiment))]
     told = [f"{run.method}: " + ", ".join(_told(run)) for run in runs]
     return f"Dot chart of metrics with 95 % intervals, base against finetuned. {'; '.join(told)}."
 
 
-def _told(run: Run) -> list[str]:
-    known = run.evaluation["metrics"].items()
+def _told(run: Run | Baseline) -> list[str]:
+    told = {name: value for name, value in run.metrics.items() if name not in ("perplexity", "bits_per_byte")}
     return [
-        f"loss {fixed(run.loss)}",
-        *(f"{metric_title(name)} {number(value)}" for name, value in known if value is not None),
+        f"{metric_title(name)} {fixed(value) if name == 'loss' else number(value)}"
+        for name, value in told.items()
+        if value is not None
     ]
 
 

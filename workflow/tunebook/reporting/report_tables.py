@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from tunebook.reporting.comparison import better, mean
 from tunebook.reporting.curves import between_validations
 from tunebook.reporting.diagnosis import Verdict
-from tunebook.reporting.study_folder import Experiment, Run, Study
+from tunebook.reporting.right_and_wrong import contests
+from tunebook.reporting.study_folder import Baseline, Experiment, Run, Study
 from tunebook.reporting.typeset import (
     ABSENT,
     count,
@@ -133,8 +134,8 @@ def _run_words(experiment: Experiment, run: Run) -> str:
 
 
 def metrics_table(experiment: Experiment) -> Table:
-    """A line a metric; the base run and each method: the mean over seeds with the first seed's 95 % interval below."""
-    groups = {"base": (experiment.base,)} | experiment.methods
+    """A line a metric; base run, baselines and each method: the mean over seeds with the first seed's 95 % interval below."""
+    groups = {one.method: (one,) for one in experiment.untrained} | experiment.methods
     names = dict.fromkeys(name for runs in groups.values() for name in runs[0].metrics)
     rows = []
     for name in names:
@@ -144,15 +145,41 @@ def metrics_table(experiment: Experiment) -> Table:
     return Table((*words("Metric"), *figures(*groups)), tuple(rows), "metrics")
 
 
-def _metric_cell(name: str, runs: tuple[Run, ...]) -> Cell:
+def _metric_cell(name: str, runs: tuple[Run | Baseline, ...]) -> Cell:
     values = [run.metrics.get(name) for run in runs]
     if any(value is None for value in values):
         return Cell(ABSENT, kind="quiet")
     value = mean(values)
     if len(values) > 1:
         return cell(value, score(value), note=f"{score(min(values))} to {score(max(values))} over {len(values)} seeds")
-    low, high = runs[0].intervals.get(name, (None, None))
-    return cell(value, score(value), note="" if low is None else f"{score(low)} to {score(high)}")
+    return cell(value, score(value), note=_doubt(name, runs[0]))
+
+
+def _doubt(name: str, run: Run | Baseline) -> str:
+    """The 95 % interval of a metric; the number of answers where it is not over all test rows."""
+    low, high = run.intervals.get(name, (None, None))
+    told = "" if low is None else f"{score(low)} to {score(high)}"
+    if run.rows_of(name) == run.evaluation["rows"]:
+        return told
+    rows = f"n = {integer(run.rows_of(name))}"
+    return f"{told}, {rows}" if told else f"{rows}, no interval"
+
+
+def contests_table(experiment: Experiment) -> Table | None:
+    """Pairs on the same rows, tested by McNemar; None where there is nothing to be right or wrong about."""
+    rows = [
+        (
+            Cell(contest.left),
+            Cell(contest.right),
+            cell(contest.only_left, integer(contest.only_left)),
+            cell(contest.only_right, integer(contest.only_right)),
+            cell(contest.p, number(contest.p, 2)),
+            Cell(contest.words, kind="" if contest.shown else "quiet"),
+        )
+        for contest in contests(experiment)
+    ]
+    columns = (*words("One", "Other"), *figures("Rows only one gets right", "Rows only the other gets right", "p"))
+    return Table((*columns, *words("Verdict")), tuple(rows), "comparisons") if rows else None
 
 
 def labels_table(run: Run) -> Table:

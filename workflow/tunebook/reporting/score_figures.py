@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from tunebook.reporting.comparison import better
+from tunebook.reporting.comparison import better, over_seeds
 from tunebook.reporting.figure_style import MARKERS, NARROW_IN
 from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
-from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.study_folder import Baseline, Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, metric_title
 
 SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", BLUE])
@@ -21,18 +21,27 @@ MOST_LABELS = 12
 
 
 def draw_metrics(experiment: Experiment) -> Figure:
-    """Each metric as a line from the base model's value to the finetuned ones', with 95 % intervals where known.
+    """Each metric of base, baselines and methods, with 95 % intervals where known, or with the range over seeds.
 
     Above, losses (lower is better); below, metrics between 0 and 1. Perplexity and lengths stand in the table only.
     """
-    runs = {"base": experiment.base} | {method: group[0] for method, group in experiment.methods.items()}
+    runs = {one.method: one for one in experiment.untrained}
+    runs |= {method: group[0] for method, group in experiment.methods.items()}
     values = {name: run.metrics for name, run in runs.items()}
+    whiskers = {name: run.intervals for name, run in runs.items()}
+    for method, group in experiment.methods.items():
+        if len(group) > 1:  # over seeds: the mean, and the range in the place of the interval
+            spread = over_seeds(group)
+            values[method] = {name: middle for name, (_, middle, _, _) in spread.items()}
+            whiskers[method] = {name: (low, high) for name, (_, _, low, high) in spread.items()}
     names = [name for name, value in values["base"].items() if value is not None]
     losses = [name for name in names if name in ("loss", "bits_per_byte") or name.endswith("_loss")]
     shares = [
         name
         for name in names
-        if name not in losses and all(0 <= (line.get(name) or 0) <= 1 for line in values.values())
+        if name not in losses
+        and name != "answer_tokens"
+        and all(0 <= (line.get(name) or 0) <= 1 for line in values.values())
     ]
     groups = [group for group in (losses, shares) if group]
     step = 0.26 + 0.07 * len(runs)
@@ -46,7 +55,7 @@ def draw_metrics(experiment: Experiment) -> Figure:
         layout="constrained",
     )
     for axis, group in zip(axes.flat, groups, strict=True):
-        _lines_of_metrics(axis, group, runs, values)
+        _lines_of_metrics(axis, group, runs, values, whiskers)
     axes.flat[0].set_xlabel("nats a token; bits a byte")
     if shares:
         axes.flat[-1].set_xlim(-0.03, 1.03)
@@ -57,14 +66,17 @@ def draw_metrics(experiment: Experiment) -> Figure:
 
 
 def _lines_of_metrics(
-    axis: Axes, names: list[str], runs: dict[str, Run], values: dict[str, dict[str, float | None]]
+    axis: Axes,
+    names: list[str],
+    runs: dict[str, Run | Baseline],
+    values: dict[str, dict[str, float | None]],
+    whiskers: dict[str, dict[str, tuple[float, float]]],
 ) -> None:
     """One line a metric; the runs stand a little below one another."""
+    looks = _looks(runs)
     offsets = (numpy.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.26, 0.64 / len(runs))
-    for index, (run_name, run) in enumerate(runs.items()):
-        is_base = run_name == "base"
-        colour = BASE if is_base else SERIES[(index - 1) % len(SERIES)]
-        marker = "o" if is_base else MARKERS[(index - 1) % len(MARKERS)]
+    for index, run_name in enumerate(runs):
+        colour, marker, hollow = looks[run_name]
         places, points = [], []
         for place, name in enumerate(names):
             value = values[run_name].get(name)
@@ -72,14 +84,31 @@ def _lines_of_metrics(
                 continue
             places.append(place + offsets[index])
             points.append(value)
-            if name in run.intervals:
-                axis.plot(run.intervals[name], [places[-1]] * 2, color=colour, linewidth=1.3)
-        fill = {"fillstyle": "none"} if is_base else {}
+            if name in whiskers[run_name]:
+                axis.plot(whiskers[run_name][name], [places[-1]] * 2, color=colour, linewidth=1.3)
+        fill = {"fillstyle": "none"} if hollow else {}
         axis.plot(points, places, marker, color=colour, markersize=5.5, linestyle="none", label=run_name, **fill)
     arrows = {1: "↑", -1: "↓", 0: "·"}
-    axis.set_yticks(range(len(names)), [f"{metric_title(name)} {arrows[better(name)]}" for name in names])
+    labels = [f"{metric_title(name)}{_answers(name, runs['base'])} {arrows[better(name)]}" for name in names]
+    axis.set_yticks(range(len(names)), labels)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(left=0)
+
+
+def _looks(runs: dict[str, Run | Baseline]) -> dict[str, tuple[str, str, bool]]:
+    """Run -> colour, marker, hollow: what was not finetuned is hollow and without colour."""
+    untrained = [name for name, run in runs.items() if isinstance(run, Baseline) or run.training is None]
+    trained = [name for name in runs if name not in untrained]
+    looks = {name: (BASE if at == 0 else INK, MARKERS[at % len(MARKERS)], True) for at, name in enumerate(untrained)}
+    return looks | {
+        name: (SERIES[at % len(SERIES)], MARKERS[at % len(MARKERS)], False) for at, name in enumerate(trained)
+    }
+
+
+def _answers(name: str, run: Run) -> str:
+    """How many answers a metric is over, where that is not the number of test rows."""
+    rows = run.rows_of(name)
+    return "" if rows == run.evaluation["rows"] else f", n = {integer(rows)}"
 
 
 def draw_lengths(experiment: Experiment) -> Figure:

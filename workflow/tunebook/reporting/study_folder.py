@@ -16,6 +16,7 @@ import pandas
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
 from tunebook.reporting.curves import by_epoch
+from tunebook.reporting.text_metrics import Measured, measure
 
 BASE = "base"
 SPLITS = ("train", "validation", "test")
@@ -44,12 +45,22 @@ class Run:
     def metrics(self) -> dict[str, float | None]:
         """Loss, perplexity, bits per byte, then the metrics of the task."""
         whole = {name: self.evaluation[name] for name in ("loss", "perplexity", "bits_per_byte")}
-        return whole | self.evaluation["metrics"]
+        return whole | self.evaluation["metrics"] | {name: told.value for name, told in self.answered.items()}
+
+    @cached_property
+    def answered(self) -> dict[str, Measured]:
+        """The metrics of the answers in samples.json."""
+        return measure(self.samples(), labels="labels" in self.evaluation)
+
+    def rows_of(self, metric: str) -> int:
+        """How many held-out rows, or answers, a metric of this run is over."""
+        return self.answered[metric].rows if metric in self.answered else self.evaluation["rows"]
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Metric -> its 95 % interval, where there is one. Perplexity rises with the loss, and so do its limits."""
         known = {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
+        known |= {name: told.interval for name, told in self.answered.items() if told.interval}
         return {"perplexity": tuple(math.exp(min(limit, 700.0)) for limit in known["loss"])} | known
 
     @cached_property
@@ -69,6 +80,35 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """A simple classifier on the same rows, told as a run is: metrics, intervals, right and wrong by row."""
+
+    method: str  # its name
+    experiment: str
+    folder: Path
+    evaluation: dict[str, Any]  # its part of baselines/{experiment}.json
+
+    seed = 0  # no baseline draws random numbers
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.evaluation["metrics"]
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        return {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
+
+    def rows_of(self, metric: str) -> int:
+        return self.evaluation["rows"]
+
+    @cached_property
+    def scores(self) -> pandas.DataFrame:
+        """One line a held-out row: index row; correct."""
+        frame = pandas.read_parquet(self.folder / f"{self.experiment}.parquet").set_index("row")
+        return pandas.DataFrame({"correct": frame[self.method] == frame["reference"]})
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment: its spec, its data's figures, the untouched model and the finetuned runs."""
 
@@ -80,6 +120,7 @@ class Experiment:
     lengths: dict[str, Any]  # lengths.json
     base: Run
     runs: tuple[Run, ...]  # finetuned, by method as in the study, then by seed
+    baselines: tuple[Baseline, ...] = ()  # where the data have labels
 
     @property
     def title(self) -> str:
@@ -88,6 +129,11 @@ class Experiment:
     @property
     def has_labels(self) -> bool:
         return "confusion" in self.base.evaluation
+
+    @property
+    def untrained(self) -> tuple[Run | Baseline, ...]:
+        """What the finetuned runs are held against: the untouched model, then the baselines."""
+        return (self.base, *self.baselines)
 
     @property
     def methods(self) -> dict[str, tuple[Run, ...]]:
@@ -144,6 +190,7 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
         lengths=read_json(folder / "tokens" / name / "lengths.json"),
         base=_read_run(folder, name, BASE, 0, f"{name}/{BASE}/seed-0"),
         runs=tuple(_read_run(folder, name, run["method"], run["seed"], run["run"]) for run in trained),
+        baselines=_read_baselines(folder / "baselines", name) if record["datasets"][spec["dataset"]]["labels"] else (),
     )
 
 
@@ -156,6 +203,12 @@ def _require_finished(folder: Path, names: list[str]) -> None:
             f"{len(missing)} of {len(names)} runs below {folder / 'runs'} have no evaluation.json ({listed}); "
             "let the study finish (run snakemake again: it goes on where it stopped), then repeat this command"
         )
+
+
+def _read_baselines(folder: Path, experiment: str) -> tuple[Baseline, ...]:
+    record = read_json(folder / f"{experiment}.json")
+    rows = {"rows": record["rows"]}
+    return tuple(Baseline(name, experiment, folder, told | rows) for name, told in record["baselines"].items())
 
 
 def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) -> Run:

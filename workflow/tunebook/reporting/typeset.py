@@ -8,7 +8,8 @@ THIN = "\u202f"  # narrow no-break space: groups digits and stands before units
 MINUS = "\u2212"
 METRIC_TITLES = {
     "rouge_l": "ROUGE-L", "macro_f1": "macro-F1", "likelihood_macro_f1": "macro-F1 by likelihood",
-    "likelihood_accuracy": "accuracy by likelihood",
+    "likelihood_accuracy": "accuracy by likelihood", "answer_tokens": "answer length (tokens)", "distinct_1": "distinct-1",
+    "distinct_2": "distinct-2",
 }  # fmt: skip
 ABSENT = "–"  # nothing was measured
 

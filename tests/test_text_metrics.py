@@ -1,0 +1,105 @@
+"""Metrics of answers: each against a case by hand and, for ROUGE-L, against the library's own tokens."""
+
+from __future__ import annotations
+
+import json
+
+import numpy
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+from scipy.stats import binomtest
+
+from tests.records import fake_study
+from tunebook.reporting import text_metrics
+from tunebook.reporting.answers import exchanges
+from tunebook.reporting.report_tables import metrics_table
+from tunebook.reporting.study_folder import read_study
+from tunebook.reporting.text_metrics import measure, repeated_share
+
+
+def sample(completion="", *, reference=None, stopped=True, tokens=3):
+    return {"completion": completion, "reference": reference, "stopped": stopped, "tokens": tokens}
+
+
+def test_repetition_is_a_share_of_4_grams():
+    assert repeated_share("a b c d") == 0
+    assert repeated_share("a b c d a b c d") == pytest.approx(1 / 5)
+    assert repeated_share("too short") == 0
+    assert repeated_share("no " * 10) == pytest.approx(6 / 7)
+
+
+def test_each_metric_by_hand():
+    told = measure(
+        [
+            sample("the cat sat", reference="the cat lay down", tokens=3),
+            sample("The dog. The dog.", reference=" the  DOG. the dog.", stopped=False, tokens=8),
+            sample("a b c d a b c d", tokens=8),
+        ],
+        labels=False,
+    )
+    values = {name: metric.value for name, metric in told.items()}
+    assert values == pytest.approx(
+        {
+            "stop_rate": 2 / 3,
+            "answer_tokens": 19 / 3,
+            "repetition": 0.2 / 3,
+            "distinct_1": 8 / 15,  # the cat sat dog. a b c d, of 3 + 4 + 8 words
+            "distinct_2": 8 / 12,  # the-cat cat-sat the-dog. dog.-the a-b b-c c-d d-a, of 2 + 3 + 7 pairs
+            "rouge_l": (4 / 7 + 1) / 2,  # 2 words of 3 and of 4 in common: F1 = 2 * 2 / (3 + 4)
+            "exact_match": 1 / 2,
+        }
+    )
+    assert {name: metric.rows for name, metric in told.items() if metric.rows != 3} == {"rouge_l": 2, "exact_match": 2}
+    assert all(metric.interval is None for metric in told.values())
+
+
+def test_rouge_l_is_the_librarys_and_knows_other_scripts():
+    library = RougeScorer(["rougeL"])
+    generator = numpy.random.default_rng(1)
+    for _ in range(20):
+        left, right = (" ".join(generator.choice(list("abcdefgh"), 12)) + "." for _ in range(2))
+        ours = text_metrics.rouge_l(sample(left, reference=right))
+        assert ours == pytest.approx(library.score(right, left)["rougeL"].fmeasure)
+    assert text_metrics.rouge_l(sample("Привет, мир", reference="привет мир")) == 1
+
+
+def test_ten_answers_have_intervals_and_nine_do_not():
+    answers = [sample("word " * (1 + at % 3), stopped=at < 8, tokens=at, reference="word") for at in range(10)]
+    told = measure(answers, labels=False)
+    wilson = binomtest(8, 10).proportion_ci(0.95, method="wilson")
+    assert told["stop_rate"].interval == pytest.approx((wilson.low, wilson.high))
+    low, high = told["answer_tokens"].interval
+    assert 2 < low < 4.5 < high < 7
+    assert told["distinct_1"].interval is None
+    assert measure(answers, labels=False) == told  # seeded
+    assert all(metric.interval is None for metric in measure(answers[:9], labels=False).values())
+
+
+def test_labels_leave_length_and_end_and_nothing_answered_nothing_at_all():
+    assert set(measure([sample("positive", reference="positive")], labels=True)) == {"stop_rate", "answer_tokens"}
+    assert measure([], labels=False) == {}
+    assert "rouge_l" not in measure([sample("x")], labels=False)
+
+
+def test_every_metric_is_defined_in_a_sentence():
+    told = measure([sample("x", reference="x")], labels=False)
+    assert set(text_metrics.definitions()) == set(told)
+    assert all(sentence.endswith(".") for sentence in text_metrics.definitions().values())
+
+
+def test_scored_rows_count_and_are_not_shown(tmp_path):
+    experiment = read_study(fake_study(tmp_path, experiments=2)).experiments[1]
+    for run in (experiment.base, *experiment.runs):
+        more = [run.samples()[1] | {"prompt": f"More {at}", "source": "scored"} for at in range(10)]
+        (run.folder / "samples.json").write_text(json.dumps(run.samples() + more))
+    experiment = read_study(tmp_path / "fake").experiments[1]
+    assert experiment.base.rows_of("rouge_l") == 11
+    pairs, left_out = exchanges(experiment, experiment.runs[0])
+    assert (len(pairs), left_out) == (2, 0)
+
+
+def test_the_report_says_where_there_is_no_interval(tmp_path):
+    table = metrics_table(read_study(fake_study(tmp_path, experiments=2)).experiments[1])
+    notes = {row[0].text: row[1].note for row in table.rows}
+    assert notes["stop rate"] == "n = 2, no interval"
+    assert notes["loss"] == "2.90 to 3.10"

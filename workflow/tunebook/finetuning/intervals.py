@@ -1,0 +1,36 @@
+"""95 % intervals over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy
+from scipy import stats
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+def middle(values: Sequence[float] | numpy.ndarray) -> tuple[float, float]:
+    """The limits of the middle 95 % of resampled values."""
+    low, high = numpy.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def loss_interval(losses: list[float], tokens: list[int]) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the loss over rows (Efron and Tibshirani 1993, chapter 13), seeded."""
+    generator = numpy.random.default_rng(0)
+    drawn = generator.integers(0, len(losses), size=(RESAMPLES, len(losses)))
+    return middle(numpy.asarray(losses)[drawn].sum(axis=1) / numpy.asarray(tokens)[drawn].sum(axis=1))
+
+
+def mean_interval(values: numpy.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of a mean over rows, seeded."""
+    drawn = numpy.random.default_rng(0).integers(0, len(values), size=(RESAMPLES, len(values)))
+    return middle(values[drawn].mean(axis=1))
+
+
+def share_interval(hits: int, rows: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    interval = stats.binomtest(hits, rows).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)

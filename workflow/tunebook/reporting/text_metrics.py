@@ -1,0 +1,138 @@
+"""Metrics of generated answers, computed from samples.json. The first sentence of each docstring is a definition that the
+report quotes.
+
+An answer counts once: with few prompts the figures are rough, so each stands with its number of answers, and only from
+`FEWEST` answers on with an interval.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from tunebook.finetuning.intervals import mean_interval, share_interval
+
+FEWEST = 10  # answers below which an interval would pretend to know more than it does
+Sample = dict[str, Any]  # a line of samples.json
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric's value, the number of answers it is over, and its 95 % interval where there is one."""
+
+    value: float
+    rows: int
+    interval: tuple[float, float] | None
+
+
+def stop_rate(sample: Sample) -> float:
+    """Share of answers that the model ended by itself, before the limit of new tokens."""
+    return float(sample["stopped"])
+
+
+def repetition(sample: Sample) -> float:
+    """Mean over the answers of the share of an answer's 4-grams of words that occurred in it before."""
+    return repeated_share(sample["completion"])
+
+
+def answer_tokens(sample: Sample) -> float:
+    """Mean length of the answers in new tokens, the end token not counted."""
+    return float(sample["tokens"])
+
+
+def rouge_l(sample: Sample) -> float:
+    """Mean over the held-out answers of ROUGE-L: F1 of the longest common subsequence of words with the reference (Lin 2004)."""
+    return _rouge().score(sample["reference"], sample["completion"])["rougeL"].fmeasure
+
+
+def exact_match(sample: Sample) -> float:
+    """Share of held-out answers that equal their reference, but for case and white space."""
+    return float(_normal(sample["completion"]) == _normal(sample["reference"]))
+
+
+def distinct_1(samples: list[Sample]) -> float:
+    """Number of different words in all answers together, divided by the number of words (Li et al. 2016)."""
+    return _distinct(samples, 1)
+
+
+def distinct_2(samples: list[Sample]) -> float:
+    """Number of different pairs of neighbouring words in all answers together, divided by the number of such pairs."""
+    return _distinct(samples, 2)
+
+
+def definitions() -> dict[str, str]:
+    """Metric -> the sentence that defines it."""
+    named = ("stop_rate", "repetition", "distinct_1", "distinct_2", "answer_tokens", "rouge_l", "exact_match")
+    module = sys.modules[__name__]
+    return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
+
+
+def measure(samples: list[Sample], *, labels: bool) -> dict[str, Measured]:
+    """Metric -> what it is over the answers of one run; empty where there are none.
+
+    Where the data have labels, an answer is one word and evaluation.json judges it: only whether it ends is told here.
+    """
+    if not samples:
+        return {}
+    told = {
+        "stop_rate": over_answers(stop_rate, samples, share=True),
+        "answer_tokens": over_answers(answer_tokens, samples),
+    }
+    if labels:
+        return told
+    told["repetition"] = over_answers(repetition, samples)
+    # No interval: rows drawn twice repeat their words, so that resampling would only show smaller values
+    told |= {metric.__name__: Measured(metric(samples), len(samples), None) for metric in (distinct_1, distinct_2)}
+    if answered := [sample for sample in samples if sample["reference"]]:
+        told["rouge_l"] = over_answers(rouge_l, answered)
+        told["exact_match"] = over_answers(exact_match, answered, share=True)
+    return told
+
+
+def over_answers(metric: Callable[[Sample], float], samples: list[Sample], *, share: bool = False) -> Measured:
+    """The mean of a metric over answers, with Wilson's interval for a share, else a bootstrap interval over answers."""
+    values = numpy.array([metric(sample) for sample in samples])
+    interval = None
+    if len(values) >= FEWEST:
+        interval = share_interval(int(values.sum()), len(values)) if share else mean_interval(values)
+    return Measured(float(values.mean()), len(values), interval)
+
+
+def repeated_share(text: str) -> float:
+    """Share of an answer's 4-grams of words that occurred in it before, of 1; 0 where it has fewer than four words."""
+    grams = _grams(text.split(), 4)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _distinct(samples: list[Sample], n: int) -> float:
+    grams = [gram for sample in samples for gram in _grams(sample["completion"].casefold().split(), n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[place : place + n]) for place in range(len(words) - n + 1)]
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+class _Words:
+    """rouge-score's tokenizer knows Latin letters and digits only; this one takes words of any script."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"\w+", text.lower())
+
+
+@functools.cache
+def _rouge() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer  # here, for it takes a second to import
+
+    return RougeScorer(["rougeL"], tokenizer=_Words())
