@@ -3,6 +3,7 @@ localrules:
     figures,
     figures_with_labels,
     report,
+    cards,
 
 
 rule tables:
