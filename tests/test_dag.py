@@ -101,6 +101,10 @@ def test_a_touch_changes_nothing(finished):
     assert planned(finished) == {}
 
 
+def test_another_time_limit_runs_nothing_again(finished):
+    assert "Nothing to be done" in snakemake(finished, "-n", "--set-resources", "train:runtime=10")
+
+
 def test_a_learning_rate_runs_its_own_experiment_again(finished, config):
     config["experiments"]["words"]["training"]["learning_rate"] = 0.005
     write(finished, config)

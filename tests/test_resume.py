@@ -79,7 +79,7 @@ def test_killed_in_the_middle(tmp_path, undisturbed, step):
     process = start(places)
     wait_for_checkpoint(places, step, process)
     process.kill()
-    process.wait()
+    process.communicate()
     assert not (places["results"] / "runs" / RUN / "training.json").exists()
     trained(places, RUN)
     assert_as_undisturbed(places, undisturbed)
@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(tmp_path,
     process = start(places)
     checkpoint = wait_for_checkpoint(places, 8, process)
     process.kill()
-    process.wait()
+    process.communicate()
     newest = max(checkpoint.parent.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     weights = newest / "adapter_model.safetensors"
     if damage == "unsealed":
@@ -132,7 +132,7 @@ def test_a_changed_spec_never_resumes_stale_weights(tmp_path):
     process = start(places)
     wait_for_checkpoint(places, 4, process)
     process.kill()
-    process.wait()
+    process.communicate()
     changed = tmp_path / "changed"
     changed.mkdir()
     other = prepared(tiny.study(changed, training={**TRAINING, "learning_rate": 0.02}), changed)

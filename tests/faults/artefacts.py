@@ -1,0 +1,40 @@
+"""What a study leaves behind, in a form that two studies can be compared by: all but times, memory and places."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas
+
+TIMES = ["wall_s"]
+RECORD = ("run", "identity", "weights_key", "steps", "epochs", "tokens", "best_step", "best_validation_loss")
+
+
+def artefacts(results: Path) -> dict[str, object]:
+    """Name -> content of every artefact of a finished study: weights by their bytes, histories without `wall_s`."""
+    found: dict[str, object] = {}
+    for folder in sorted(results.glob("runs/*/*/seed-*")):
+        name = str(folder.relative_to(results))
+        for file in sorted(folder.glob("adapter/*")):
+            if file.suffix == ".safetensors":
+                found[f"{name}/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.glob("history.csv"):
+            found[f"{name}/history.csv"] = pandas.read_csv(file).drop(columns=TIMES).to_csv(index=False)
+        for file in folder.glob("training.json"):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            found[f"{name}/training.json"] = {key: record[key] for key in RECORD}
+        for record in ("evaluation.json", "samples.json"):
+            found[f"{name}/{record}"] = json.loads((folder / record).read_text(encoding="utf-8"))
+        found[f"{name}/predictions.parquet"] = pandas.read_parquet(folder / "predictions.parquet").to_json()
+    for table in ("losses", "metrics"):
+        found[f"tables/{table}.csv"] = (results / "tables" / f"{table}.csv").read_text(encoding="utf-8")
+    found["report.html"] = (results / "report.html").exists()
+    found["half-written files"] = sorted(str(file) for file in results.rglob("*.part"))
+    return found
+
+
+def differences(ours: dict[str, object], theirs: dict[str, object]) -> list[str]:
+    """Names of artefacts that are not the same in both."""
+    return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))

@@ -1,0 +1,166 @@
+"""Kill -9 of stages, of Snakemake, of both, at random moments; then all must be as if nothing had happened.
+
+    python tests/faults/kill_loop.py [--kills 20] [--seed N] [--table docs/faults.md]
+
+One tiny study is run undisturbed, then again while it is killed and started again. Exit status 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+
+from tests import tiny  # noqa: E402 - the path is set above
+from tests.faults.artefacts import artefacts, differences  # noqa: E402
+
+PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
+TARGETS = ("a stage", "Snakemake", "both")
+LATEST_S = 20.0  # a kill comes so many seconds after a start, at most
+TRAINING = {
+    "learning_rate": 0.01,
+    "max_steps": 400,
+    "per_device_train_batch_size": 4,
+    "evals_per_epoch": 1,
+    "max_length": 32,
+}
+
+
+def checkout(folder: Path) -> None:
+    """A copy of the workflow with a tiny study."""
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
+        copy(ROOT / part, folder / part)
+    (folder / "sources").mkdir()
+    config = tiny.study(folder / "sources", training=TRAINING)
+    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """Snakemake in a session of its own; `--nolock`, for the lock of a killed one stays."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--configfile", "config/tiny.yaml"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with (folder / "snakemake.log").open("a") as log:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def stages(folder: Path) -> list[int]:
+    """Ids of the stages' processes that run in a checkout."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if words[1:3] == [b"-m", b"tunebook"] and (place / "cwd").readlink() == folder:
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+def kill(snakemake: subprocess.Popen, folder: Path, target: str) -> bool:
+    """Kill -9. Returns False where there was nothing left to kill."""
+    victims = stages(folder) if target != "Snakemake" else []
+    if target != "Snakemake" and not victims:
+        return False
+    if target != "a stage":
+        if snakemake.poll() is not None:
+            return False
+        snakemake.kill()
+    for number in victims:
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+    return True
+
+
+def disturb(folder: Path, kills: int, chance: random.Random) -> Counter:
+    """Start, kill, start again. A study that finishes before the last kill begins anew. Returns kills by target."""
+    done: Counter = Counter()
+    while done.total() < kills:
+        target, delay_s = chance.choice(TARGETS), chance.uniform(2, LATEST_S)
+        snakemake = start(folder)
+        try:
+            snakemake.wait(timeout=delay_s)
+            if snakemake.returncode == 0:
+                print("the study finished; it begins anew", flush=True)
+                shutil.rmtree(folder / "results" / "tiny")
+            continue
+        except subprocess.TimeoutExpired:
+            pass
+        while snakemake.poll() is None and not (hit := kill(snakemake, folder, target)):
+            time.sleep(0.05)
+        if snakemake.poll() is None:
+            snakemake.wait()
+        if hit:
+            done[target] += 1
+            print(f"kill {done.total()} of {kills}: {target}, {delay_s:.1f} s after the start", flush=True)
+    return done
+
+
+def table(done: Counter, lost: list[str], seed: int) -> str:
+    """The Markdown table of what was tried and what was lost."""
+    lines = [
+        "# What was done to it, and what was lost",
+        "",
+        f"Written by `make test-faults` (seed {seed}). Lost is what differs from an undisturbed study after the last restart:",
+        "weights bit for bit, histories but for `wall_s`, evaluations, predictions, samples and tables.",
+        "",
+        "| fault | tried | times | lost |",
+        "|---|---|---|---|",
+    ]
+    told = ", ".join(lost) or "nothing"
+    lines += [f"| {target} killed | `kill -9` at a random moment | {done[target]} | {told} |" for target in TARGETS]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--table", type=Path, help="write the table there")
+    args = parser.parse_args()
+    print(f"seed {args.seed}", flush=True)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core: tiny models are slower on several that are busy
+    folder = Path(tempfile.mkdtemp(prefix="tunebook-faults-")).resolve()
+    checkout(folder)
+    if start(folder).wait() != 0:
+        sys.exit(f"the undisturbed study failed: {folder}/snakemake.log")
+    undisturbed = artefacts(folder / "results" / "tiny")
+    shutil.rmtree(folder / "results" / "tiny")  # the fetched model stays: its provenance has the time of fetching
+    done = disturb(folder, args.kills, random.Random(args.seed))
+    if start(folder).wait() != 0 and start(folder).wait() != 0:  # an orphan may still have held something
+        sys.exit(f"the last restart failed: {folder}/snakemake.log")
+    lost = differences(artefacts(folder / "results" / "tiny"), undisturbed)
+    text = table(done, lost, args.seed)
+    print(text)
+    if args.table:
+        args.table.write_text(text, encoding="utf-8")
+    if not lost:
+        shutil.rmtree(folder)
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
