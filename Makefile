@@ -7,11 +7,12 @@ CONFIG ?= config/config.yaml
 
 REPORT ?= results/miniature/report.html
 
-.PHONY: help install report test test-slow test-browser test-slurm test-faults look check format clean
+.PHONY: help install report test test-slow test-paper test-browser test-slurm test-faults look check format clean
 
 help:
 	@echo "make report    install what is pinned and make the report of the miniature study (20 minutes on 2 cores)"
 	@echo "make test      install and run the tests (3 minutes)"
+	@echo "make test-paper    the paper study on tiny models, from a hub on loopback"
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
 	@echo "make test-faults   twenty kills -9 of a study, then compare with an undisturbed one"
 	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
@@ -43,6 +44,9 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	python -m pytest -m slow
+
+test-paper: $(VENV)/installed-dev
+	python -m pytest -m paper
 
 test-slurm: $(VENV)/installed-dev
 	python -m pytest -m slurm tests/slurm

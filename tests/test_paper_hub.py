@@ -19,7 +19,7 @@ import torch
 
 from tests import hub_server, paper_hub
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.paper
 PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 
 

@@ -35,8 +35,11 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_of_folder(folder: Path) -> str:
-    """SHA-256 over names and contents of all files of a folder, in the order of their names."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """SHA-256 over names and contents of all files of a folder, in the order of their names.
+
+    provenance.json does not count: it holds the time at which the same files were fetched.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "provenance.json")
     return hashlib.sha256(
         canonical_json([[str(path.relative_to(folder)), sha256_of(path)] for path in files]).encode()
     ).hexdigest()
