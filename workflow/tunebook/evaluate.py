@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pandas
 import torch
 
+from tunebook.data.splits import read_split, read_tokens
 from tunebook.finetuning import metrics
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.devices import claim_device
@@ -22,7 +22,6 @@ from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allo
 from tunebook.finetuning.scoring import score
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json, write_json, write_parquet
-from tunebook.tokenize import read_split
 
 SPLIT = "test"
 
@@ -125,7 +124,7 @@ def load(
     use_allowed_cores()
     run = read_json(args.run)
     model = load_finetuned(run, args.model, args.adapter)
-    tokens = list(datasets.load_from_disk(args.tokens / SPLIT))
+    tokens = read_tokens(args.tokens, SPLIT)
     return run, model, load_tokenizer(args.model), tokens, read_split(args.dataset, SPLIT)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import datasets
 import numpy
 import pandas
 
+from tunebook.data.splits import read_split
 from tunebook.data.splitting import SPLITS
 from tunebook.errors import TunebookError
 from tunebook.finetuning.encoding import Encoded, encode
@@ -50,17 +50,6 @@ def _lengths(examples: list[Encoded], dropped: int) -> dict[str, Any]:
         "truncated": sum(example.truncated for example in examples),
         "histogram": {"edges": [round(float(edge), 2) for edge in edges], "counts": [int(count) for count in counts]},
     }
-
-
-def read_split(folder: Path, split: str) -> pandas.DataFrame:
-    """Rows of one split; absent values are None."""
-    frame = pandas.read_parquet(folder / f"{split}.parquet")
-    return frame.astype(object).where(frame.notna(), None)
-
-
-def read_tokens(folder: Path, split: str) -> Iterable[dict[str, Any]]:
-    """The Arrow data set of one split: row, input_ids, labels."""
-    return datasets.load_from_disk(folder / split)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pandas
 import torch
 
+from tunebook.data.splits import read_tokens
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints
 from tunebook.finetuning.batching import collator_for
@@ -65,7 +65,7 @@ def train(
     resumed if it holds any; `deadline`: when to have stopped, on the clock of time.monotonic. Returns the newest checkpoint and facts for the record. Raises Stopped after a signal or at
     the time limit, and TunebookError where nothing can be trained.
     """
-    splits = {split: list(datasets.load_from_disk(tokens / split)) for split in ("train", "validation")}
+    splits = {split: read_tokens(tokens, split) for split in ("train", "validation")}
     micro_batch = run["training"]["per_device_train_batch_size"]
     while True:
         try:
@@ -205,7 +205,6 @@ def main(args: argparse.Namespace) -> None:
     claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
-    datasets.disable_progress_bars()
     run = read_json(args.run)
     gpu = torch.cuda.is_available()
     check_device(run["training"], gpu=gpu, has_bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False))

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import transformers
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
@@ -27,11 +26,8 @@ AUTO_CLASSES = {
     "seq2seq-lm": AutoModelForSeq2SeqLM,
     "sequence-classification": AutoModelForSequenceClassification,
 }
-PEFT_TASKS = {
-    "causal-lm": TaskType.CAUSAL_LM,
-    "seq2seq-lm": TaskType.SEQ_2_SEQ_LM,
-    "sequence-classification": TaskType.SEQ_CLS,
-}
+PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
+HEADS = ("classifier", "score", "classification_head")  # new and trained whole, so never quantized
 DROPOUTS = ("dropout", "hidden_dropout_prob", "resid_pdrop", "dropout_rate", "hidden_dropout")
 
 
@@ -60,7 +56,7 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
     Raises TunebookError if the files do not make the model, or if a layer that should be quantized is not.
     """
     model_spec, quantization = run["model"], run["quantization"]
-    skip = list(model_spec["skip_modules"])
+    skip = [*model_spec["skip_modules"], *(HEADS if run["task"] == "sequence-classification" else ())]
     config = _config(run, folder, dropout)
     if config.model_type == "falcon":
         let_falcon_be_quantized()
@@ -102,6 +98,12 @@ def add_adapter(model: torch.nn.Module, run: dict[str, Any]) -> torch.nn.Module:
     """The model with a new adapter to train, or, for full finetuning, the model with every weight trainable."""
     if run["adapter"] is None:
         return model.requires_grad_(True)
+    from peft import (  # 3 s that the untouched model need not wait
+        LoraConfig,
+        get_peft_model,
+        prepare_model_for_kbit_training,
+    )
+
     if run["quantization"]:
         model = prepare_model_for_kbit_training(
             model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
@@ -127,6 +129,8 @@ def load_finetuned(run: dict[str, Any], folder: Path, adapter: Path | None) -> t
     else:
         model = load_model(run, folder)
         if adapter is not None:
+            from peft import PeftModel
+
             model = PeftModel.from_pretrained(model, adapter, is_trainable=False)
     return model.eval()
 
