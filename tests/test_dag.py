@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -55,7 +56,7 @@ def finished(tmp_path_factory):
         copy(ROOT / part, folder / part)
     (folder / "sources").mkdir()
     config = tiny.study(folder / "sources", methods=["int8-lora"])
-    second = dict(config["experiments"]["words"], title="More words", methods=["full"])
+    second = {**copy.deepcopy(config["experiments"]["words"]), "title": "More words", "methods": ["full"]}
     config["experiments"]["more"] = second
     write(folder, config)
     snakemake(folder)
@@ -82,7 +83,7 @@ def test_it_ends_in_a_report_and_records(finished):
         assert record["rows"] == 12
     assert json.loads((results / "runs/words/int8-lora/seed-0/training.json").read_text())["quantized_layers"] > 0
     assert json.loads((results / "baselines/words.json").read_text())["baselines"]["TF-IDF"]["metrics"]
-    assert (results / "runs/words/lora/seed-0/model_card.md").read_text().startswith("---\n")
+    assert (results / "runs/words/int8-lora/seed-0/model_card.md").read_text().startswith("---\n")
     assert list((results / "runs/more/full/seed-0/tensorboard").iterdir())
     assert not list(finished.glob("results/**/*.part"))
 
