@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def finished(tmp_path_factory):
         copy(ROOT / part, folder / part)
     (folder / "sources").mkdir()
     config = tiny.study(folder / "sources", methods=["int8-lora"])
-    second = {**copy.deepcopy(config["experiments"]["words"]), "title": "More words", "methods": ["full"]}
+    second = {**deepcopy(config["experiments"]["words"]), "title": "More words", "methods": ["full"]}
     config["experiments"]["more"] = second
     write(folder, config)
     snakemake(folder)
