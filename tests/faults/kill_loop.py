@@ -19,63 +19,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
-from tests import tiny  # noqa: E402 - the path is set above
-from tests.faults.artefacts import artefacts, differences  # noqa: E402
+from tests.faults.artefacts import artefacts, differences  # noqa: E402 - the path is set above
+from tests.faults.checkout import checkout, run, stages, start  # noqa: E402
 
-PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 TARGETS = ("a stage", "Snakemake", "both")
 LATEST_S = 20.0  # a kill comes so many seconds after a start, at most
-TRAINING = {
-    "learning_rate": 0.01,
-    "max_steps": 400,
-    "per_device_train_batch_size": 4,
-    "evals_per_epoch": 1,
-    "max_length": 32,
-}
-
-
-def checkout(folder: Path) -> None:
-    """A copy of the workflow with a tiny study."""
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
-        copy(ROOT / part, folder / part)
-    (folder / "sources").mkdir()
-    config = tiny.study(folder / "sources", training=TRAINING)
-    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-
-
-def start(folder: Path) -> subprocess.Popen:
-    """Snakemake in a session of its own; `--nolock`, for the lock of a killed one stays."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--configfile", "config/tiny.yaml"]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with (folder / "snakemake.log").open("a") as log:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-
-def stages(folder: Path) -> list[int]:
-    """Ids of the stages' processes that run in a checkout."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (place / "cmdline").read_bytes().split(b"\0")
-            if words[1:3] == [b"-m", b"tunebook"] and (place / "cwd").readlink() == folder:
-                found.append(int(place.name))
-        except OSError:
-            continue
-    return found
+UNLOCKED = ("--cores", "1", "--nolock")  # the lock of a killed Snakemake stays
 
 
 def kill(snakemake: subprocess.Popen, folder: Path, target: str) -> bool:
@@ -95,17 +47,18 @@ def kill(snakemake: subprocess.Popen, folder: Path, target: str) -> bool:
     return True
 
 
-def disturb(folder: Path, kills: int, chance: random.Random) -> Counter:
+def disturb(folder: Path, results: Path, kills: int, chance: random.Random) -> Counter:
     """Start, kill, start again. A study that finishes before the last kill begins anew. Returns kills by target."""
     done: Counter = Counter()
     while done.total() < kills:
         target, delay_s = chance.choice(TARGETS), chance.uniform(2, LATEST_S)
-        snakemake = start(folder)
+        snakemake = start(folder, *UNLOCKED)
         try:
             snakemake.wait(timeout=delay_s)
-            if snakemake.returncode == 0:
-                print("the study finished; it begins anew", flush=True)
-                shutil.rmtree(folder / "results" / "tiny")
+            if snakemake.returncode != 0:
+                sys.exit(f"Snakemake failed, and nothing had been killed since its start: {folder}/snakemake.log")
+            print("the study finished; it begins anew", flush=True)
+            shutil.rmtree(results)
             continue
         except subprocess.TimeoutExpired:
             pass
@@ -144,15 +97,15 @@ def main() -> int:
     print(f"seed {args.seed}", flush=True)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core: tiny models are slower on several that are busy
     folder = Path(tempfile.mkdtemp(prefix="tunebook-faults-")).resolve()
-    checkout(folder)
-    if start(folder).wait() != 0:
+    results = checkout(folder)
+    if run(folder, *UNLOCKED) != 0:
         sys.exit(f"the undisturbed study failed: {folder}/snakemake.log")
-    undisturbed = artefacts(folder / "results" / "tiny")
-    shutil.rmtree(folder / "results" / "tiny")  # the fetched model stays: its provenance has the time of fetching
-    done = disturb(folder, args.kills, random.Random(args.seed))
-    if start(folder).wait() != 0 and start(folder).wait() != 0:  # an orphan may still have held something
+    undisturbed = artefacts(results)
+    shutil.rmtree(results)  # the fetched model stays: its provenance has the time of fetching
+    done = disturb(folder, results, args.kills, random.Random(args.seed))
+    if run(folder, *UNLOCKED) != 0:
         sys.exit(f"the last restart failed: {folder}/snakemake.log")
-    lost = differences(artefacts(folder / "results" / "tiny"), undisturbed)
+    lost = differences(artefacts(results), undisturbed)
     text = table(done, lost, args.seed)
     print(text)
     if args.table:

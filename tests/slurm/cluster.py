@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ NODES = ("node1", "node2")
 CGROUPS = ("freezer", "memory", "cpuset", "devices", "cpuacct")
 READY_S = 60
 
+# A requeued job starts again when the credential of its first start has expired: cred_expire, 120 s by default.
 CONF = """\
 ClusterName=tunebook
 SlurmctldHost={host}(127.0.0.1)
@@ -34,7 +36,7 @@ CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/run/munge.sock
+AuthInfo=socket={folder}/run/munge.sock,cred_expire=10
 CredType=cred/munge
 StateSaveLocation={folder}/spool/controller
 SlurmdSpoolDir={folder}/spool/%n
@@ -52,7 +54,7 @@ AccountingStorageType=accounting_storage/none
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf_interval=2
 KillWait=3
-MinJobAge=300
+MinJobAge=3600
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 DefMemPerCPU=200
@@ -131,7 +133,8 @@ def configure() -> None:
         nodes.append(f"NodeName={node} {address} CPUs=4 RealMemory=12000 Gres=gpu:pretended:2")
         devices.append(f"NodeName={node} Name=gpu Type=pretended File={FOLDER}/dev/gpu[0-1]")
     for number in range(2):
-        (FOLDER / f"dev/gpu{number}").touch()
+        # A character device, as SLURM demands: it sets CUDA_VISIBLE_DEVICES for nothing else. These are /dev/null's numbers.
+        os.mknod(FOLDER / f"dev/gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     values = {"host": host, "port": PORT, "srun": f"{PORT + 100}-{PORT + 399}", "folder": FOLDER, "limits": limits}
     (FOLDER / "etc/slurm.conf").write_text(CONF.format(nodes="\n".join(nodes), **values))
     (FOLDER / "etc/gres.conf").write_text("\n".join(devices) + "\n")
