@@ -7,14 +7,15 @@ CONFIG ?= config/config.yaml
 
 REPORT ?= results/miniature/report.html
 
-.PHONY: help install report test test-slow test-paper test-browser test-slurm test-faults look check format clean
+.PHONY: help install report test test-slow test-paper test-browser test-slurm test-faults faults-table look check format clean
 
 help:
 	@echo "make report    install what is pinned and make the report of the miniature study (under 20 minutes on 2 cores)"
 	@echo "make test      install and run the tests (3 minutes)"
 	@echo "make test-paper    the paper study on tiny models, from a hub on loopback"
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
-	@echo "make test-faults   twenty kills -9 of a study, then compare with an undisturbed one"
+	@echo "make test-faults   full disks, Ctrl-C, clocks that jump ..., and twenty kills -9 of a study; some 15 minutes"
+	@echo "make faults-table  write docs/faults.md from what the two above told"
 	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
 	@echo "make look      screenshots of the report at four widths, light, dark and print, into screenshots/"
 	@echo "make check     linters, and that generated files are in step"
@@ -49,10 +50,15 @@ test-paper: $(VENV)/installed-dev
 	python -m pytest -m paper
 
 test-slurm: $(VENV)/installed-dev
-	python -m pytest -m slurm tests/slurm
+	python -m pytest -m slurm tests/slurm --junitxml=.faults/slurm.xml
 
+FAULTS := tests/faults tests/test_resume.py tests/test_hub.py tests/test_bad_data.py
 test-faults: $(VENV)/installed-dev
-	python tests/faults/kill_loop.py --table docs/faults.md
+	python -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
+	python tests/faults/kill_loop.py --record .faults/kills.json
+
+faults-table: $(VENV)/installed-dev
+	python tests/faults/table.py
 
 test-browser: $(VENV)/installed-dev
 	python -m pytest -m browser

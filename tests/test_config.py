@@ -88,6 +88,9 @@ BROKEN = [
     ("models.judge.source.sha256", "123", "models.judge.source.sha256: found '123'; allowed: 64 hexadecimal digits"),
     ("study", "my study", "study: found 'my study'; allowed: a name of letters, digits, '.', '_' and '-'"),
     ("study", "datasets", "study: found datasets, a folder below results/ that all studies share"),
+    ("study", "../elsewhere", "study: found '../elsewhere'; allowed: a name of letters"),
+    ("study", "..", "study: found '..'; allowed: a name of letters, digits, '.', '_' and '-', starting with a letter"),
+    ("models./etc/passwd", {}, "models./etc/passwd: found '/etc/passwd'; allowed: a name of letters"),
     ("models.a/b", {}, "models.a/b: found 'a/b'; allowed: a name of letters"),
     # missing
     ("study", REMOVED, "study: missing; this key is required"),

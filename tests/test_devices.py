@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tests.configs import write_config
 from tests.stages import prepared, train_arguments
 from tunebook import __main__ as command_line
 from tunebook.configuration.config import Training
@@ -128,3 +129,20 @@ def test_training_says_so_before_it_starts(tmp_path, capsys, monkeypatch):
     assert command_line.main([str(part) for part in train_arguments(places, "words/lora/seed-0")]) == 2
     assert "training.fp16: found true" in capsys.readouterr().err
     assert not (places["results"] / "checkpoints").exists()
+
+
+def test_a_study_that_needs_a_gpu_is_refused_where_there_is_none_before_any_job(tmp_path):
+    config = tiny.study(tmp_path, methods=["lora", "full"], overrides={"full": {"training": {"fp16": True}}})
+    file = write_config(tmp_path, config)
+    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", WORKFLOW.parent / "Snakefile", "--dry-run"]
+    command += ["--cores", "1", "--configfile", file]
+    done = {}
+    for gpus in (0, 1):
+        ask = [*command, "--resources", f"gpu={gpus}"]
+        done[gpus] = subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    told = done[0].stdout + done[0].stderr
+    assert done[0].returncode != 0
+    assert "1 of 2 runs cannot be trained without a GPU (--resources gpu=0); nothing was run" in told
+    assert "words/full/seed-0: training.fp16: found true" in told
+    assert "Traceback" not in told
+    assert done[1].returncode == 0, done[1].stderr

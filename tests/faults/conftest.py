@@ -27,4 +27,4 @@ def disk(tmp_path) -> Iterator[Callable[[int], Path]]:
 
     yield mount
     if place.is_mount():
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)  # a failed write may have left a file open

@@ -1,6 +1,6 @@
 """Kill -9 of stages, of Snakemake, of both, at random moments; then all must be as if nothing had happened.
 
-    python tests/faults/kill_loop.py [--kills 20] [--seed N] [--table docs/faults.md]
+    python tests/faults/kill_loop.py [--kills 20] [--seed N] [--record .faults/kills.json]
 
 One tiny study is run undisturbed, then again while it is killed and started again. Exit status 1 if anything differs.
 """
@@ -8,6 +8,7 @@ One tiny study is run undisturbed, then again while it is killed and started aga
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -72,27 +73,11 @@ def disturb(folder: Path, results: Path, kills: int, chance: random.Random) -> C
     return done
 
 
-def table(done: Counter, lost: list[str], seed: int) -> str:
-    """The Markdown table of what was tried and what was lost."""
-    lines = [
-        "# What was done to it, and what was lost",
-        "",
-        f"Written by `make test-faults` (seed {seed}). Lost is what differs from an undisturbed study after the last restart:",
-        "weights bit for bit, histories but for `wall_s`, evaluations, predictions, samples and tables.",
-        "",
-        "| fault | tried | times | lost |",
-        "|---|---|---|---|",
-    ]
-    told = ", ".join(lost) or "nothing"
-    lines += [f"| {target} killed | `kill -9` at a random moment | {done[target]} | {told} |" for target in TARGETS]
-    return "\n".join(lines) + "\n"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--table", type=Path, help="write the table there")
+    parser.add_argument("--record", type=Path, help="write there, as JSON, what table.py reads")
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core: tiny models are slower on several that are busy
@@ -106,10 +91,10 @@ def main() -> int:
     if run(folder, *UNLOCKED) != 0:
         sys.exit(f"the last restart failed: {folder}/snakemake.log")
     lost = differences(artefacts(results), undisturbed)
-    text = table(done, lost, args.seed)
-    print(text)
-    if args.table:
-        args.table.write_text(text, encoding="utf-8")
+    print(f"{done.total()} kills; lost: {', '.join(lost) or 'nothing'}", flush=True)
+    if args.record:
+        args.record.parent.mkdir(parents=True, exist_ok=True)
+        args.record.write_text(json.dumps({"seed": args.seed, "kills": done, "lost": lost}), encoding="utf-8")
     if not lost:
         shutil.rmtree(folder)
     return 1 if lost else 0

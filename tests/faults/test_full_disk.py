@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 
 import pandas
 import pytest
@@ -11,7 +11,9 @@ import safetensors.numpy
 from tests import tiny
 from tests.stages import prepared, run_stage, train_arguments, trained
 from tunebook import __main__ as command_line
+from tunebook.configuration.validation import validate
 from tunebook.finetuning import checkpoints
+from tunebook.resolve import resolve
 
 pytestmark = pytest.mark.faults
 RUN = "words/lora/seed-0"
@@ -86,6 +88,12 @@ def content_below(folder) -> dict[str, bytes]:
     }
 
 
+def fill(folder) -> None:
+    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+
+
 STAGES = ["fetch-model", "fetch-dataset", "prepare", "tokenize", "evaluate", "sample", "baseline"]
 
 
@@ -95,10 +103,7 @@ def test_a_stage_leaves_the_last_good_state(undisturbed, disk, stage, capfd):
     arguments = [str(part) for part in (stage, *stage_arguments(stage, undisturbed, output))]
     run_stage(*arguments)
     good = content_below(output)
-    with pytest.raises(OSError, match="No space left"), (output / "filler").open("wb") as filler:
-        while True:
-            filler.write(os.urandom(4096))
-            filler.flush()
+    fill(output)
     capfd.readouterr()
     assert command_line.main(arguments) == 2
     message = capfd.readouterr().err
@@ -109,3 +114,18 @@ def test_a_stage_leaves_the_last_good_state(undisturbed, disk, stage, capfd):
     (output / "filler").unlink()
     run_stage(*arguments)
     assert set(content_below(output)) == set(good)
+
+
+def test_a_model_that_is_too_large_once_it_is_assembled(tmp_path, disk, capfd):
+    """safetensors has an error of its own for a full disk."""
+    config = tiny.study(tmp_path, family="bert")
+    config["models"]["tiny"] |= {"task": "seq2seq-lm", "encoder_decoder": True}
+    resolve(validate(config), tmp_path / "results")
+    encoder_kib = (tmp_path / "model" / "model.safetensors").stat().st_size // 1024
+    output = disk(encoder_kib + 200) / "model"
+    fetch = ["fetch-model", "--study", tmp_path / "results" / "study.json", "--model", "tiny", "--output", output]
+    assert command_line.main([str(part) for part in fetch]) == 2
+    message = capfd.readouterr().err
+    assert "no space left" in message
+    assert "Traceback" not in message
+    assert list(output.parent.iterdir()) == []

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from tests.faults.artefacts import artefacts, differences
-from tests.faults.checkout import TRAINING, checkout, log_of, run, stages, start
+from tests.faults.checkout import checkout, log_of, run, stages, start
 from tests.slurm import cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(cluster.reason_not_to()), reason=str(cluster.reason_not_to()))]
@@ -57,6 +57,7 @@ class Disturbed:
     outlived: set[str] = field(default_factory=set)  # jobs that went on when Snakemake was killed
     samples: list[dict[str, tuple[str, str]]] = field(default_factory=list)  # each: job -> node, CUDA_VISIBLE_DEVICES
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)  # SLURM's own account, in the end
+    started: list[subprocess.Popen] = field(default_factory=list)  # Snakemakes
     status: int | None = None  # of the last Snakemake
 
 
@@ -73,7 +74,7 @@ def slurm():
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory, slurm) -> Disturbed:
     folder = tmp_path_factory.mktemp("cluster").resolve()
-    results = checkout(folder, methods=["lora", "full"], training={**TRAINING, "max_steps": 100})
+    results = checkout(folder, methods=["lora", "full"])
     profile = folder / "workflow" / "profiles" / "slurm" / "config.yaml"
     profile.write_text(yaml.safe_dump(yaml.safe_load(profile.read_text()) | SITE, sort_keys=False))
     assert run(folder, "--cores", "1") == 0, told(folder)
@@ -87,6 +88,9 @@ def disturbed(tmp_path_factory, slurm) -> Disturbed:
     try:
         disturb(seen)
     finally:
+        for snakemake in seen.started:
+            snakemake.kill()
+            snakemake.wait()
         done.set()
         watcher.join()
         seen.jobs = account()
@@ -97,6 +101,7 @@ def disturb(seen: Disturbed) -> None:
     """Preempt one job, cancel another, kill Snakemake, start it again and let it end."""
     folder = seen.folder
     snakemake = start(folder, *SLURM)
+    seen.started.append(snakemake)
     lora = held(folder, "lora", snakemake)
     full = held(folder, "full", snakemake)  # its second try: the first one was killed for its memory
     seen.preempted, node = lora["SLURM_JOB_ID"], lora["SLURMD_NODENAME"]
@@ -112,6 +117,7 @@ def disturb(seen: Disturbed) -> None:
     snakemake.wait()
     assert run(folder, "--unlock", "--cores", "1") == 0, told(folder)
     snakemake = start(folder, *SLURM)
+    seen.started.append(snakemake)
     wait_for("two jobs that wait for those of before", lambda: logs_say(folder, WAITS) == 2, folder, snakemake)
     for environment in again:
         os.kill(int(environment["id"]), signal.SIGCONT)
@@ -133,7 +139,7 @@ def wait_for(what: str, condition: Callable[[], Any], folder: Path, snakemake: s
 def logs_say(folder: Path, words: str) -> int:
     """How many jobs' logs have these words."""
     logs = (folder / ".snakemake" / "slurm_logs").rglob("*.log")
-    return sum(words in log.read_text(errors="replace") for log in logs)
+    return sum(words in text_of(log) for log in logs)
 
 
 def held(folder: Path, method: str, snakemake: subprocess.Popen, *, other_than: str = "") -> dict[str, str]:
@@ -141,12 +147,12 @@ def held(folder: Path, method: str, snakemake: subprocess.Popen, *, other_than: 
     log = folder / f"results/tiny/logs/train/words.{method}.seed-0.log"
 
     def trainer() -> dict[str, str] | None:
+        if text_of(log).count("eval_loss") < 2:  # then the checkpoint of the first is whole
+            return None
         for number in stages(folder, "train"):
-            ours = f"/{method}/" in " ".join(command_of(number)) and str(number) != other_than
-            if ours and log.exists() and log.read_text().count("eval_loss") > 1:  # the checkpoint of the first is whole
-                environment = environment_of(number)
+            if f"/{method}/" in " ".join(command_of(number)) and str(number) != other_than:
                 os.kill(number, signal.SIGSTOP)
-                return environment
+                return environment_of(number)
         return None
 
     return wait_for(f"a checkpoint of {method}", trainer, folder, snakemake)
@@ -188,8 +194,16 @@ def account() -> dict[str, dict[str, str]]:
     return {line["JobId"]: line for line in lines if "JobId" in line}
 
 
+def text_of(file: Path) -> str:
+    """A log's text; none while there is no such file."""
+    try:
+        return file.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 def told(folder: Path) -> str:
-    return log_of(folder).read_text()[-4000:]
+    return text_of(log_of(folder))[-4000:]
 
 
 def test_gpu_jobs_have_devices_of_their_own(disturbed):

@@ -10,6 +10,7 @@ LIBRARY = (
 sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.devices import check_without_gpus
 from tunebook.reporting.figure_names import figure_names
 from tunebook.records import identity_of
 from tunebook.resolve import resolve
@@ -38,6 +39,13 @@ STUDY_FILE = f"{RESULTS}/study.json"
 RUNS = {run.name: run for run in runs_of(STUDY)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
 SPECS = fetching_specs(STUDY)
+
+if workflow.resource_settings.resources.get("gpu") == 0:  # --resources gpu=0
+    try:
+        check_without_gpus({name: RUNS[name].spec["training"] for name in TRAINED})
+    except TunebookError as error:
+        raise WorkflowError(str(error)) from None
+
 LABELLED = [
     name for name, e in STUDY.experiments.items() if STUDY.datasets[e.dataset].labels
 ]

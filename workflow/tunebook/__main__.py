@@ -44,10 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     except TunebookError as error:
         print(f"tunebook {args.stage}: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except Exception as error:
         if not disk_is_full(error):
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({error.filename})" if getattr(error, "filename", None) else ""
         print(f"tunebook {args.stage}: no space left{where}; nothing is half written: free some space and run again",
               file=sys.stderr)  # fmt: skip
         return 2

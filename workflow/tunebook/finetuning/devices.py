@@ -12,7 +12,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +108,18 @@ def check_device(training: dict[str, Any], *, gpu: bool, has_bf16: bool = True) 
         )
     if training["bf16"] and gpu and not has_bf16:
         raise TunebookError("training.bf16: found true, but this GPU has no bfloat16; set bf16: false, or fp16: true")
+
+
+def check_without_gpus(trainings: Mapping[str, dict[str, Any]]) -> None:
+    """Raise TunebookError if a machine without a GPU cannot train all these runs: name -> training arguments."""
+    problems = []
+    for name, training in trainings.items():
+        try:
+            check_device(training, gpu=False)
+        except TunebookError as error:
+            problems.append(f"  - {name}: {error}")
+    if problems:
+        raise TunebookError(
+            f"{len(problems)} of {len(trainings)} runs cannot be trained without a GPU (--resources gpu=0); nothing was run\n"
+            + "\n".join(problems)
+        )

@@ -1,0 +1,56 @@
+"""What SECURITY.md promises and no other test shows: what terminals are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.configs import valid_config, write_config
+from tunebook import __main__ as command_line
+from tunebook.configuration.config import Dataset
+from tunebook.configuration.study import dump
+from tunebook.errors import TunebookError, printable
+from tunebook.records import write_json
+
+HOSTILE = (
+    "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.\r"  # clears, names the window, colours, turns the direction of writing
+)
+HARMLESS = r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.\r"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [(HOSTILE, HARMLESS), ("two\nlines\tand a tab", "two\nlines\tand a tab"), ("größer, 大 🧪", "größer, 大 🧪")],
+)
+def test_messages_hold_nothing_that_moves_a_terminal(text, shown):
+    assert printable(text) == shown
+    assert str(TunebookError(f"found {text}")) == f"found {shown}"
+
+
+def test_a_config_cannot_write_to_the_terminal(tmp_path, capsys):
+    config = valid_config()
+    config["models"]["writer"] |= {HOSTILE: 1, "dtype": HOSTILE}
+    assert command_line.main(["check", str(write_config(tmp_path, config))]) == 2
+    message = capsys.readouterr().err
+    assert f"models.writer.{HARMLESS}: unknown key" in message
+    assert "\x1b" not in message
+
+
+def test_data_cannot_write_to_the_terminal(tmp_path, capsys):
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"{HOSTILE.strip()},label\n{HOSTILE.strip()},good\n", encoding="utf-8")
+    section = {
+        "source": {"type": "path", "path": str(rows)},
+        "format": {"type": "csv"},
+        "prompt": "{{ question }}",
+        "completion": "{{ label }}",
+        "licence": "none",
+    }
+    spec = {"name": "bad", **dump(Dataset.model_validate(section))}
+    write_json(tmp_path / "study.json", {"specs": {"fetch-dataset": {"bad": spec}, "prepare": {"bad": spec}}})
+    study = ["--study", str(tmp_path / "study.json"), "--dataset", "bad"]
+    assert command_line.main(["fetch-dataset", *study, "--output", str(tmp_path / "raw")]) == 0
+    raw = ["--raw", str(tmp_path / "raw" / "raw.parquet"), "--output", str(tmp_path / "out")]
+    assert command_line.main(["prepare", *study, *raw]) == 2
+    told = capsys.readouterr()
+    assert r"\x1b[2J" in told.err
+    assert "\x1b" not in told.out + told.err
