@@ -38,6 +38,7 @@ $(VENV)/installed-dev: $(VENV)/installed envs/requirements-dev.txt
 install: $(VENV)/installed
 
 report: install
+	python -m tunebook check $(CONFIG) > /dev/null # Snakemake reads a config that is not UTF-8 with a traceback
 	snakemake --cores 1 --resources gpu=1 --configfile $(CONFIG)
 
 test: $(VENV)/installed-dev
