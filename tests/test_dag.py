@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from copy import deepcopy
@@ -15,16 +14,16 @@ import pytest
 import yaml
 
 from tests import tiny
+from tests.checkout import copy_workflow
 
-ROOT = Path(__file__).parents[1]
 BOUND = ("tables", "figures_with_labels", "report", "cards")  # what is made of all records
-PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
+SECRETS = {"HF_TOKEN": "hf_D41d8cd98f00b204E9", "AWS_SECRET_ACCESS_KEY": "wJalr800998ecf8427e"}
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
     """Run snakemake in a checkout. Returns what it printed; a failure fails the test."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "config/tiny.yaml"]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **SECRETS}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output + logs_of(folder)
@@ -49,17 +48,14 @@ def planned(folder: Path) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A checkout with a tiny study of two experiments, run to its report."""
+    """A checkout with a tiny study of two experiments, run to its report as on a machine without a GPU."""
     folder = tmp_path_factory.mktemp("checkout")
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
-        copy(ROOT / part, folder / part)
-    (folder / "sources").mkdir()
+    copy_workflow(folder)
     config = tiny.study(folder / "sources", methods=["int8-lora"])
     second = {**deepcopy(config["experiments"]["words"]), "title": "More words", "methods": ["full"]}
     config["experiments"]["more"] = second
     write(folder, config)
-    snakemake(folder)
+    snakemake(folder, "--resources", "gpu=0")
     return folder
 
 
@@ -86,6 +82,12 @@ def test_it_ends_in_a_report_and_records(finished):
     assert (results / "runs/words/int8-lora/seed-0/model_card.md").read_text().startswith("---\n")
     assert list((results / "runs/more/full/seed-0/tensorboard").iterdir())
     assert not list(finished.glob("results/**/*.part"))
+
+
+def test_secrets_of_the_environment_are_written_nowhere(finished):
+    files = [file for file in finished.rglob("*") if file.is_file()]
+    assert len(files) > 100
+    assert [file for file in files if any(value.encode() in file.read_bytes() for value in SECRETS.values())] == []
 
 
 def test_at_once_again_there_is_nothing_to_do(finished):

@@ -1,15 +1,18 @@
-"""What SECURITY.md promises and no other test shows: what terminals are shown."""
+"""What SECURITY.md promises and no other test shows: what terminals and readers are shown."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests import records
 from tests.configs import valid_config, write_config
+from tests.test_report import TEMPLATES, finish
 from tunebook import __main__ as command_line
 from tunebook.configuration.config import Dataset
 from tunebook.configuration.study import dump
 from tunebook.errors import TunebookError, printable
-from tunebook.records import write_json
+from tunebook.records import read_json, write_json
+from tunebook.report import render
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.\r"  # clears, names the window, colours, turns the direction of writing
@@ -54,3 +57,21 @@ def test_data_cannot_write_to_the_terminal(tmp_path, capsys):
     told = capsys.readouterr()
     assert r"\x1b[2J" in told.err
     assert "\x1b" not in told.out + told.err
+
+
+def test_names_of_a_config_are_text_in_the_report(tmp_path, monkeypatch):
+    markup = "</title></text><script>document.title = 'owned'</script><img src=x onerror=alert(1)> {{ 7 * 7 }}"
+    monkeypatch.setattr(records, "LABELS", ["positive", "<img src=x>", "negative"])
+    folder = records.fake_study(tmp_path, experiments=2)
+    study = read_json(folder / "study.json")
+    study |= {"title": markup, "description": markup}
+    for section in (*study["models"].values(), *study["datasets"].values()):
+        section |= {"note": markup, "licence": markup}
+    for experiment in study["experiments"].values():
+        experiment |= {"title": markup, "description": markup, "prompts": [markup]}
+    write_json(folder / "study.json", study)
+    html = render(finish(folder), TEMPLATES)
+    assert html.count("&lt;img src=x onerror=alert(1)&gt;") > 10
+    assert "<script>document" not in html
+    assert "<img" not in html
+    assert "49" not in html.split("<title>")[1].split("</title>")[0]

@@ -23,8 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
-from tests.faults.artefacts import artefacts, differences  # noqa: E402 - the path is set above
-from tests.faults.checkout import checkout, run, stages, start  # noqa: E402
+from tests.checkout import checkout, run, stages, start  # noqa: E402 - the path is set above
+from tests.faults.artefacts import artefacts, differences  # noqa: E402
 
 TARGETS = ("a stage", "Snakemake", "both")
 LATEST_S = 20.0  # a kill comes so many seconds after a start, at most

@@ -12,25 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import TRAINING, checkout, log_of, run, stages, start
 from tests.faults.artefacts import artefacts, differences
-from tests.faults.checkout import TRAINING, checkout, log_of, run, stages, start
 
 pytestmark = pytest.mark.faults
-PATIENCE_S = 300
+PATIENCE_S = 600
 DAY_S = 86_400
-SECRETS = {
-    name: f"secret-{number}-d41d8cd98f00b204" for number, name in enumerate(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY"))
-}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A checkout whose study has run once: on a machine without a GPU, with secrets in its environment."""
+    """A checkout whose study has run once."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})  # one core: tiny models are slower on several that are busy
     folder = tmp_path_factory.mktemp("study").resolve()
     checkout(folder, training={**TRAINING, "max_steps": 100})
-    assert run(folder, "--cores", "1", "--resources", "gpu=0", **SECRETS) == 0, told(folder)
+    assert run(folder, "--cores", "1") == 0, told(folder)
     yield folder
     os.sched_setaffinity(0, cores)
 
@@ -61,15 +58,6 @@ def trainer(folder: Path, snakemake: subprocess.Popen) -> int:
             return stages(folder, "train")[0]
         time.sleep(0.02)
     return pytest.fail(f"no checkpoint: {told(folder)}")
-
-
-def test_no_secret_of_the_environment_is_written_anywhere(folder, undisturbed):
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    assert len(files) > 100
-    with_secrets = [
-        str(file) for file in files if any(value.encode() in file.read_bytes() for value in SECRETS.values())
-    ]
-    assert with_secrets == []
 
 
 def test_ctrl_c_stops_with_a_checkpoint_and_the_next_start_goes_on(anew, undisturbed):

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.checkout import checkout, log_of, run, stages, start
 from tests.faults.artefacts import artefacts, differences
-from tests.faults.checkout import checkout, log_of, run, stages, start
 from tests.slurm import cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(cluster.reason_not_to()), reason=str(cluster.reason_not_to()))]
@@ -42,7 +42,7 @@ SITE = {
         "sample": {"mem_mb": ENOUGH_MB, "runtime": 10},
     },
 }
-PATIENCE_S = 300
+PATIENCE_S = 600
 WAITS = "another process trains this very run"
 
 

@@ -1,4 +1,4 @@
-"""A copy of the workflow with a tiny study in it, and its processes: what faults are done to."""
+"""A copy of the workflow with a tiny study in it, and its processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from tests import tiny
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 TRAINING = {  # ten steps an epoch, each with a validation and a checkpoint
     "learning_rate": 0.01,
@@ -24,12 +24,17 @@ TRAINING = {  # ten steps an epoch, each with a validation and a checkpoint
 }
 
 
-def checkout(folder: Path, **experiment: Any) -> Path:
-    """Copy the workflow to a folder, with the study config/tiny.yaml. Returns the folder of the study's results."""
+def copy_workflow(folder: Path) -> None:
+    """Copy the workflow to a folder, with an empty folder `sources` in it."""
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
         copy(ROOT / part, folder / part)
     (folder / "sources").mkdir()
+
+
+def checkout(folder: Path, **experiment: Any) -> Path:
+    """Copy the workflow to a folder, with the study config/tiny.yaml. Returns the folder of the study's results."""
+    copy_workflow(folder)
     config = tiny.study(folder / "sources", **{"training": TRAINING, **experiment})
     (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return folder / "results" / "tiny"
