@@ -108,6 +108,20 @@ def test_the_time_limit_stops_with_its_own_status(tmp_path, undisturbed):
     assert_as_undisturbed(places, undisturbed)
 
 
+def test_a_second_process_waits_for_the_first_and_trains_nothing_again(tmp_path, undisturbed):
+    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    first = start(places)
+    wait_for_checkpoint(places, 2, first)
+    first.send_signal(signal.SIGSTOP)
+    second = start(places)
+    assert "another process trains this very run: waiting" in next(line for line in second.stdout if "another" in line)
+    first.send_signal(signal.SIGCONT)
+    outputs = [process.communicate(timeout=300)[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), outputs
+    assert "the other process has trained it" in outputs[1]
+    assert_as_undisturbed(places, undisturbed)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "unsealed"])
 def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(tmp_path, undisturbed, damage, capsys):
     places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
