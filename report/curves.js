@@ -1,8 +1,7 @@
 // Under the pointer, the curves of a panel say their values. All of them also stand in the table below the figure.
 {
   const SVG = "http://www.w3.org/2000/svg";
-  const typeset = (value) => (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4) || value === 0
-    ? value.toFixed(Math.abs(value) < 0.1 ? 4 : 3) : value.toExponential(2);
+  const typeset = (value) => value.toPrecision(3); // a picture's coordinates tell no more
   // A curve's points: where its path has them in the picture, and what they mean by the axes' linear maps.
   const read = (group) => {
     const [a, b, c, d] = group.dataset.map.split(" ").map(Number);

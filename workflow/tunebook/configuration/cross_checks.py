@@ -252,7 +252,7 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
 def _mending_problems(name: str, experiments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """An experiment can only do better what another one does with the same model."""
     path, mended = f"experiments.{name}.mends", experiments[name].get("mends")
-    if mended is None:
+    if not isinstance(mended, str):  # pydantic's to report
         return
     if mended == name:
         yield f"{path}: found {shown(mended)}, the experiment itself; name another one, or remove the key"
