@@ -16,7 +16,7 @@ help:
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
 	@echo "make test-faults   twenty kills -9 of a study, then compare with an undisturbed one"
 	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
-	@echo "make look      screenshots of the report at four widths, light, dark and print, into screenshots/"
+	@echo "make look      pictures of the report at four widths, light and dark, of a curve, and a PDF, into screenshots/"
 	@echo "make check     linters, and that generated files are in step"
 	@echo "make install   only install, into $(VENV)"
 	@echo "make format    format code and rules"

@@ -58,7 +58,11 @@ def overfitting(results: Path) -> list[tuple[str, float, bool]]:
         (f"{OVERFIT} steps thrown away", left, left > 0),
         (f"{MENDED} does not overfit", float("overfits" in mended["verdicts"]), "overfits" not in mended["verdicts"]),
         (f"{MENDED} better on the same rows, nats a token", gain, gain >= LOWEST_GAIN),
-        ("the summary names both", 1.0, f"#experiment-{OVERFIT}" in said[:2000] and f"#experiment-{MENDED}" in said[:2000]),
+        (
+            "the summary names both",
+            1.0,
+            f"#experiment-{OVERFIT}" in said[:2000] and f"#experiment-{MENDED}" in said[:2000],
+        ),
     ]
 
 

@@ -113,16 +113,7 @@ def test_a_reader_chooses_the_theme_and_the_page_keeps_it(report, browser):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_curves_say_their_values_under_the_pointer(report, browser, width):
     browser.open(report.as_uri(), width, dark=False)
-    place = browser.evaluate("""
-      (() => {
-        const path = document.querySelector('[data-curve=validation] path');
-        path.scrollIntoView({ block: "center" });
-        const svg = path.ownerSVGElement;
-        const [x, y] = path.getAttribute("d").match(/[\\d.]+ [\\d.]+/g)[2].split(" ").map(Number);
-        const point = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
-        return [point.x, point.y];
-      })()
-    """)
+    place = browser.evaluate(look.CURVE)
     browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=place[0] + 2, y=place[1] + 1)
     said = browser.evaluate("document.querySelector('.told').textContent").split("\n")
     rows = "[...document.querySelectorAll('.plot.loss table')][0].rows[3].cells"
