@@ -36,9 +36,9 @@
       const box = boxes.reduce((one, other) => (away(other) < away(one) ? other : one));
       if (away(box) > 40) return hide();
       const nearest = (points, x) => points.reduce((one, other) => (Math.abs(other.x - x) < Math.abs(one.x - x) ? other : one));
-      // The curve that is nearest decides the step; the others tell their nearest point only where they have it there
-      const lead = box.curves.map((curve) => nearest(curve.points, at.x))
-        .reduce((one, other) => (Math.hypot(other.x - at.x, (other.y - at.y) / 4) < Math.hypot(one.x - at.x, (one.y - at.y) / 4) ? other : one));
+      // The point that is nearest, sideways above all, decides the step; other curves tell theirs where they have one there
+      const far = (point) => Math.hypot(point.x - at.x, (point.y - at.y) / 4);
+      const lead = box.curves.map((curve) => nearest(curve.points, at.x)).reduce((one, other) => (far(other) < far(one) ? other : one));
       const step = Math.round(lead.step);
       const lines = [`step ${step}, epoch ${(step * box.curves[0].epochs).toFixed(2)}`];
       dots.replaceChildren();

@@ -16,7 +16,9 @@ NO_LABEL = "no label"
 
 
 def loss(losses: list[float], tokens: list[int]) -> float:
-    """Negative log-likelihood of the held-out rows, in nats a supervised token: summed over all tokens, divided by their number."""
+    """Negative log-likelihood of the held-out rows, in nats a supervised token: summed over all tokens, divided by
+    their number.
+    """
     return float(sum(losses) / sum(tokens))
 
 
@@ -46,7 +48,9 @@ def invalid_answer_rate(answers: list[str]) -> float:
 
 
 def likelihood_accuracy(labels: list[str], likeliest: list[str]) -> float:
-    """Share of held-out rows whose label is, among the labels, the likeliest completion: no answer is generated, none is invalid."""
+    """Share of held-out rows whose label is, among the labels, the likeliest completion: no answer is generated, none
+    is invalid.
+    """
     return accuracy(labels, likeliest)
 
 
@@ -56,22 +60,30 @@ def likelihood_macro_f1(labels: list[str], likeliest: list[str], names: list[str
 
 
 def neutral_loss(losses: list[float], tokens: list[int]) -> float:
-    """Loss on a fixed text of six plain paragraphs, written for this project, that stand in no data set: where it rises, finetuning made the model forget. It is one text and no sample of texts, and so has no interval."""
+    """Loss on a fixed text of six plain paragraphs, written for this project, that stand in no data set: where it
+    rises, finetuning made the model forget. It is one text and no sample of texts, and so has no interval.
+    """
     return loss(losses, tokens)
 
 
 def verbatim_training(completed: list[bool]) -> float:
-    """Share of training rows that the model completes verbatim: given the first half of what is learnt, it goes on greedily with exactly the tokens that follow, 32 of them at most (after Carlini et al. 2023)."""
+    """Share of training rows that the model completes verbatim: given the first half of what is learnt, it goes on
+    greedily with exactly the tokens that follow, 32 of them at most (after Carlini et al. 2023).
+    """
     return sum(completed) / len(completed)
 
 
 def verbatim_heldout(completed: list[bool]) -> float:
-    """Share of test rows that the model completes verbatim in the same way, though it was not trained on them: what can be guessed, or was known before."""
+    """Share of test rows that the model completes verbatim in the same way, though it was not trained on them: what can
+    be guessed, or was known before.
+    """
     return sum(completed) / len(completed)
 
 
 def verbatim_difference(training: list[bool], heldout: list[bool]) -> float:
-    """Share of training rows less share of test rows completed verbatim: what was memorised in training. Its interval is Newcombe's (1998, method 10)."""
+    """Share of training rows less share of test rows completed verbatim: what was memorised in training. Its interval
+    is Newcombe's (1998, method 10).
+    """
     return verbatim_training(training) - verbatim_heldout(heldout)
 
 
