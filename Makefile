@@ -17,7 +17,7 @@ help:
 	@echo "make test-faults   full disks, Ctrl-C, clocks that jump ..., and twenty kills -9 of a study; some 15 minutes"
 	@echo "make faults-table  write docs/faults.md from what the two above told"
 	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
-	@echo "make look      screenshots of the report at four widths, light, dark and print, into screenshots/"
+	@echo "make look      pictures of the report at four widths, light and dark, of a curve, and a PDF, into screenshots/"
 	@echo "make check     linters, and that generated files are in step"
 	@echo "make install   only install, into $(VENV)"
 	@echo "make format    format code and rules"

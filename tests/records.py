@@ -120,6 +120,8 @@ def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> 
         "seeds": list(range(1, seeds + 1)),
         "training": {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "num_train_epochs": 2, "max_length": 64},
         "prompts": ["So many books, "],
+        "few_shot": 2,
+        "mends": None,
         "published": {
             "source": "Figure 0",
             "model": "a larger one",
@@ -159,6 +161,7 @@ def _write_experiment(place: Path, name: str, labels: bool, rows: int) -> None:
         "near_duplicates": 1,
         "near_duplicate_threshold": 0.9,
         "splits": splits,
+        "left_out": 0,
         "labels": {split: dict.fromkeys(LABELS, count // 3) for split, count in splits.items()} if labels else {},
         "characters": {"min": 3, "median": 40, "max": 400},
         "crossing_copies": 0,
@@ -219,6 +222,8 @@ def _write_run(
         "tokens": generator.integers(5, 20, rows),
         "correct": generator.random(rows) < (0.4 if method == "base" else 0.9) if index == 0 else [None] * rows,
     }
+    if method == "base" and index > 0:
+        frame |= {"few_shot_loss": frame["loss"] - 0.5, "few_shot_correct": frame["correct"]}
     write_parquet(folder / "predictions.parquet", pandas.DataFrame(frame))
     write_json(folder / "samples.json", _samples(method, labels=index == 0))
     if method != "base":
@@ -228,6 +233,9 @@ def _write_run(
 def _evaluation(run: str, loss: float, rows: int, labels: bool, base: bool) -> dict[str, Any]:
     good = 0.4 if base else 0.9
     metrics = {"accuracy": good, "macro_f1": good} if labels else {}
+    verbatim = {"verbatim_training": 0.0 if base else 0.6, "verbatim_heldout": 0.1}
+    verbatim["verbatim_difference"] = verbatim["verbatim_training"] - verbatim["verbatim_heldout"]
+    besides = {"neutral_loss": 3.0 if base else 3.2} | verbatim
     record = {
         "run": run,
         "split": "test",
@@ -236,10 +244,18 @@ def _evaluation(run: str, loss: float, rows: int, labels: bool, base: bool) -> d
         "loss": loss,
         "perplexity": math.exp(loss),
         "bits_per_byte": loss / 3,
-        "metrics": metrics,
-        "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()}
+        "metrics": metrics if labels else metrics | besides,
+        "metric_rows": {} if labels else {"neutral_loss": 6, **dict.fromkeys(verbatim, 10)},
+        "intervals": {name: [value - 0.05, value + 0.05] for name, value in (metrics or verbatim).items()}
         | {"loss": [loss - 0.1, loss + 0.1]},
     }
+    told = {"examples": 2, "seed": 0, "rows_shown": ["r7", "r9"]}
+    if base and labels:
+        record["few_shot"] = told | {"not_run": "it never learnt to answer"}
+    elif base:
+        scores = {"loss": loss - 0.5, "perplexity": math.exp(loss - 0.5), "bits_per_byte": (loss - 0.5) / 3}
+        limits = {"loss": [loss - 0.6, loss - 0.4]}
+        record["few_shot"] = told | scores | {"rows": rows, "metrics": {}, "intervals": limits}
     if not labels:
         return record
     scores = {"precision": good, "recall": good, "f1": good, "support": rows // 3}

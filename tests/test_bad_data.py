@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tunebook.configuration.config import Dataset
 from tunebook.configuration.study import dump
 from tunebook.data import similarity
-from tunebook.data.splitting import SPLITS, split_rows
+from tunebook.data.splitting import LEFT_OUT, SPLITS, split_rows
 from tunebook.errors import TunebookError
 from tunebook.fetch_dataset import fetch_dataset
 from tunebook.prepare import main as prepare_stage
@@ -410,6 +410,29 @@ def test_the_seed_decides_the_split(copied, tmp_path):
     assert set(other["test"]["row"]) != set(frames["test"]["row"])
 
 
+@pytest.mark.parametrize(("train", "kept"), [(7, 7), (0.5, 40), (80, 80)])
+def test_fewer_training_rows_leave_the_held_out_ones_as_they_are(train, kept):
+    groups, labels = list(map(str, range(100))), [None] * 100
+    split = {"validation": 10, "test": 10, "train": None, "seed": 3}
+    whole, few = (split_rows(groups, labels, split | {"train": number}) for number in (None, train))
+    assert (few == "train").sum() == kept
+    assert (few == LEFT_OUT).sum() == 80 - kept
+    for name in ("validation", "test"):
+        assert ((few == name) == (whole == name)).all()
+    with pytest.raises(TunebookError, match=r"found 81, but validation and test leave 80 rows"):
+        split_rows(groups, labels, split | {"train": 81})
+
+
+def test_rows_left_out_are_counted_and_cannot_leak(copied, tmp_path):
+    rows, _, (frames, _, _) = copied
+    few, _, profile = prepared(tmp_path, csv_of(rows), CSV, **ANSWERED, split={"train": 5})
+    assert len(few["train"]) == profile["splits"]["train"] == 5
+    assert profile["left_out"] == profile["rows"] - sum(profile["splits"].values())
+    assert set(few["train"]["row"]) <= set(frames["train"]["row"])
+    pandas.testing.assert_frame_equal(few["test"], frames["test"])
+    assert profile["crossing_copies"] == 0
+
+
 def test_similarity_is_that_of_sets_of_five_characters():
     sets = similarity.shingles(["abcdefg", "abcdefh", "uvwxyz"])
     matrix = next(similarity.similarities(sets, sets))
@@ -425,7 +448,7 @@ SIZES = st.floats(0.1, 0.4) | st.integers(1, 8)
 def test_splits_keep_groups_and_sizes(sizes, validation, test, seed, labels):
     groups = [f"group {number}" for number, size in enumerate(sizes) for _ in range(size)]
     marks = [f"label {int(group.split()[1]) % labels}" for group in groups]
-    split = {"validation": validation, "test": test, "seed": seed}
+    split = {"validation": validation, "test": test, "train": None, "seed": seed}
     try:
         assigned = split_rows(groups, marks, split)
     except TunebookError:
@@ -443,7 +466,7 @@ def test_splits_keep_groups_and_sizes(sizes, validation, test, seed, labels):
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_splits_of_single_rows_are_exact_and_stratified(rows, validation, test, labels):
     groups, marks = list(map(str, range(rows))), [str(number % labels) for number in range(rows)]
-    assigned = split_rows(groups, marks, {"validation": validation, "test": test, "seed": 0})
+    assigned = split_rows(groups, marks, {"validation": validation, "test": test, "train": None, "seed": 0})
     assert (assigned == "validation").sum() == validation
     assert (assigned == "test").sum() == test
     for name, size in (("validation", validation), ("test", test)):

@@ -100,5 +100,5 @@ def test_each_method_meets_base_tf_idf_and_the_other_methods(study):
 def test_without_labels_there_is_nothing_to_contest(tmp_path):
     study = read_study(fake_study(tmp_path, experiments=2))
     assert contests(study.experiments[1]) == []
-    assert study.experiments[1].baselines == ()
+    assert [one.method for one in study.experiments[1].baselines] == ["base, 2 examples"]
     assert set(build_tables(study)["comparisons"]["experiment"]) == {"experiment-0"}

@@ -1,5 +1,6 @@
 """The figures: fixed names, the same bytes each time, text that is text, and nothing heavy to import."""
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -83,6 +84,30 @@ def test_inlining_gives_ids_of_their_own_and_a_text_for_ears(drawn):
     assert "<metadata" not in one
     assert "var(--figure-blue, #0072b2)" in one
     assert len(one) < path.stat().st_size
+
+
+@pytest.mark.parametrize("figure", [0, 1])
+def test_curves_say_their_values_where_they_are_drawn(study, drawn, figure):
+    run = study.experiments[0].runs[0]
+    svg = ElementTree.fromstring(inline(drawn["experiment-0"][figure].read_text(), "one", ""))
+    groups = {e.attrib["data-curve"]: e for e in svg.iter() if "data-curve" in e.attrib}
+    column = {"validation": ("validation", "loss"), "gradient norm, each step logged": ("train", "grad_norm"),
+              "learning rate": ("train", "learning_rate")}  # fmt: skip
+    asked = [name for name in column if name in groups]
+    assert len(asked) == (1, 2)[figure]
+    for name in asked:
+        told = groups[name].attrib
+        a, b, c, d = map(float, told["data-map"].split())
+        path = next(e.attrib["d"] for e in groups[name].iter() if e.tag.endswith("path"))
+        points = [tuple(map(float, pair.split())) for pair in re.findall(r"-?[\d.]+ -?[\d.]+", path)]
+        split, key = column[name]
+        rows = run.history[run.history["split"] == split].set_index("step")
+        assert len(points) >= len(rows) / 2
+        for x, y in points:
+            step = round((x - b) / a)
+            assert (x - b) / a == pytest.approx(step, abs=0.05)
+            assert (y - d) / c * float(told["data-factor"]) == pytest.approx(rows.loc[step, key], abs=0.01, rel=0.01)
+            assert step * float(told["data-epochs"]) == pytest.approx(rows.loc[step, "epoch"], abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", [name.removesuffix(".svg") for name in figure_names(True)])

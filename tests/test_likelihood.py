@@ -1,5 +1,6 @@
 """The likeliest label: against one forward pass a label, for any batch size, and as the data have it learnt."""
 
+import pandas
 import pytest
 import torch
 
@@ -75,7 +76,7 @@ def test_its_metrics_by_hand():
 
 
 def test_the_untouched_model_is_scored_by_likelihood_too(tmp_path):
-    places = prepared(tiny.study(tmp_path, family="t5"), tmp_path)
+    places = prepared(tiny.study(tmp_path, family="t5", few_shot=3), tmp_path)
     run = places["results"] / "runs/words/base/seed-0"
     run_stage("evaluate", "--run", run / "run.json", "--model", places["model"], "--tokens", places["tokens"],
               "--dataset", places["dataset"], "--output", run)  # fmt: skip
@@ -84,3 +85,9 @@ def test_the_untouched_model_is_scored_by_likelihood_too(tmp_path):
         "accuracy", "macro_f1", "invalid_answer_rate", "likelihood_accuracy", "likelihood_macro_f1",
     }  # fmt: skip
     assert set(record["metrics"]) <= set(record["intervals"]) & set(metrics.definitions())
+    told = record["few_shot"]  # three examples, one of each label, judged in the same ways
+    assert set(told["metrics"]) == set(record["metrics"])
+    assert sum(map(sum, told["confusion"])) == told["rows"] == record["rows"]
+    answers = pandas.read_parquet(run / "predictions.parquet")
+    assert answers["few_shot_correct"].mean() == pytest.approx(told["metrics"]["accuracy"])
+    assert not answers["few_shot_loss"].equals(answers["loss"])

@@ -88,7 +88,7 @@ def test_elements_are_closed_ids_unique_and_links_lead_somewhere(page):
 def test_nothing_is_asked_of_a_network(page, html):
     assert all(address.startswith("data:") for address in page.addresses)
     assert not re.search(r"url\((?!#)|@import|\bfetch\(|XMLHttpRequest", html)
-    assert page.scripts == 1
+    assert page.scripts == 2  # the theme, before anything is drawn; the rest
 
 
 def test_the_summary_answers_the_three_questions(html):
@@ -197,6 +197,60 @@ def test_answers_pair_by_prompt_and_name_failures(study):
     assert ("same as before", "quiet") in pairs[1].after.remarks
     assert "\x00" in HOSTILE
     assert "\x00" not in "".join(text for text, _ in pairs[1].after.pieces)
+
+
+def test_differences_are_marked_on_both_sides(tmp_path):
+    folder = fake_study(tmp_path, experiments=2)
+    for run, words in (("base", "a red cat sat down here"), ("int8-lora", "a blue cat sat down there")):
+        for file in folder.glob(f"runs/experiment-1/{run}/*/samples.json"):
+            samples = json.loads(file.read_text())
+            samples[0]["completion"] = words
+            file.write_text(json.dumps(samples))
+    html = render(finish(folder), TEMPLATES)
+    assert "a <del>red</del> cat sat down <del>here</del>" in html
+    assert "a <ins>blue</ins> cat sat down <ins>there</ins>" in html
+
+
+def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
+    folder = fake_study(tmp_path, experiments=3, methods=1)
+    record = json.loads((folder / "study.json").read_text())
+    record["experiments"]["experiment-1"]["mends"] = "experiment-2"
+    (folder / "study.json").write_text(json.dumps(record))
+    for file in folder.glob("runs/experiment-1/int8-lora/*/run.json"):
+        spec = json.loads(file.read_text())
+        spec["training"]["learning_rate"] = 5e-4
+        file.write_text(json.dumps(spec))
+    html = render(finish(folder), TEMPLATES)
+    said = section(html, "summary")
+    assert "Experiment 2 : validation loss is lowest after epoch 0.75" in said
+    assert "; mended in Experiment 1 , held-out loss 2.280 for 2.380." in said
+    assert "Published and scored are the weights of the lowest validation loss" in said
+    mender, mended = (section(html, f"experiment-experiment-{number}") for number in (1, 2))
+    assert "It mends Experiment 2 : on the same held-out rows its loss differs by −0.1" in mender
+    assert "What was changed learning_rate: 0.001 → 0.0005" in mender
+    assert "Experiment 1 mends it" in mended
+    assert "Published weights : those of step 20 of 40" in mended
+    assert "what was trained after it is thrown away" in mended
+    # On other rows the difference cannot be taken row by row
+    record["datasets"]["others"] = record["datasets"]["lines"] | {"source": {"type": "path"}}
+    record["experiments"]["experiment-2"]["dataset"] = "others"
+    (folder / "study.json").write_text(json.dumps(record))
+    shutil.copytree(folder / "datasets" / "lines", folder / "datasets" / "others")
+    shutil.copytree(folder.parent / "datasets" / "lines", folder.parent / "datasets" / "others")
+    html = render(read_study(folder), TEMPLATES)
+    assert "held-out loss 2.280 against 2.380, on other rows" in section(html, "experiment-experiment-1")
+
+
+def test_what_was_done_besides_has_a_table_or_a_reason(html):
+    labels, texts = section(html, "experiment-experiment-0"), section(html, "experiment-experiment-1")
+    assert "Forgetting Not measured:" in labels
+    assert "Few-shot prompting of the base model was not run: it never learnt to answer." in labels
+    assert "Forgetting and memorisation" in texts
+    assert "base 3.000 0 % of 10" in texts
+    assert "int8-lora 3.200 +0.200 60.0 % of 10, 55.0 % to 65.0 %" in texts
+    assert "“base, 2 examples” is the untouched model with 2 training rows in front of each test row: r7, r9" in texts
+    assert "They bring its loss from 3.000 to 2.500; finetuning (int8-lora) brings it to 2.280." in texts
+    assert "loss on a neutral text Loss on a fixed text of six plain paragraphs" in section(html, "how")
 
 
 def test_rows_that_ask_the_same_are_shown_once_with_all_references(tmp_path):

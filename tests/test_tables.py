@@ -83,8 +83,8 @@ def test_seeds_are_told_as_mean_and_range(study, tables):
 
 def test_the_report_shows_range_over_seeds_in_the_place_of_an_interval_over_rows(study):
     row = next(row for row in metrics_table(study.experiments[-1]).rows if row[0].text == "loss")
-    assert row[1].note == "2.90 to 3.10"  # base
-    assert all(cell.note.endswith("over 2 seeds") for cell in row[2:])
+    assert row[1].note == "2.90 to 3.10"  # base, then base with examples
+    assert all(cell.note.endswith("over 2 seeds") for cell in row[3:])
     assert all("over 2 seeds" in row[-1].note for row in methods_table(study.experiments[-1]).rows[1:])
 
 

@@ -2,7 +2,7 @@
 
     python tests/browser/look.py results/miniature/report.html screenshots
 
-Leaves {width}-{light,dark}-{top,whole}.png and print.pdf in the folder; prints what the browser said. The exit status
+Leaves {width}-{light,dark}-{top,whole}.png, curve.png (values under the pointer) and print.pdf in the folder; prints what the browser said. The exit status
 is 1 if there was a console message, a request, or a page wider than its window.
 """
 
@@ -18,6 +18,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 import chromium
 
 WIDTHS_PX = (390, 800, 1280, 1440)
+CURVE = r"""
+  (() => { // the third point of the first validation curve, scrolled into the window: its x and y in CSS pixels
+    const path = document.querySelector('[data-curve=validation] path');
+    if (!path) return null;
+    path.scrollIntoView({ block: "center" });
+    const [x, y] = path.getAttribute("d").match(/[\d.]+ [\d.]+/g)[2].split(" ").map(Number);
+    const point = new DOMPoint(x, y).matrixTransform(path.ownerSVGElement.getScreenCTM());
+    return [point.x, point.y];
+  })()
+"""
 
 
 def look(report: Path, folder: Path) -> dict[str, Any]:
@@ -34,6 +44,11 @@ def look(report: Path, folder: Path) -> dict[str, Any]:
                     browser.picture(path, whole=part == "whole")
                     pictures.append(str(path))
             overflow[width] = browser.evaluate("document.documentElement.scrollWidth - innerWidth")
+        browser.open(url, 1280, dark=False)
+        if place := browser.evaluate(CURVE):
+            browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=place[0] + 2, y=place[1] + 1)
+            browser.picture(folder / "curve.png", whole=False)
+            pictures.append(str(folder / "curve.png"))
         browser.open(url, 1280, dark=False)
         browser.pdf(folder / "print.pdf")
         return {

@@ -86,10 +86,51 @@ def test_a_click_on_a_head_sorts_and_another_turns_it_round(report, browser):
     assert browser.evaluate(column) == rising[::-1]
 
 
+def test_a_reader_chooses_the_theme_and_the_page_keeps_it(report, browser):
+    paper = "getComputedStyle(document.body).backgroundColor"
+    pressed = "document.querySelector('.theme [aria-pressed=true]').textContent"
+    click = "[...document.querySelectorAll('.theme button')].find((one) => one.textContent === '{}').click()"
+    browser.open(report.as_uri(), 1280, dark=False)
+    light = browser.evaluate(paper)
+    assert browser.evaluate(pressed) == "auto"
+    browser.evaluate(click.format("dark"))
+    dark = browser.evaluate(paper)
+    assert dark != light
+    browser.open(report.as_uri(), 1280, dark=False)
+    assert browser.evaluate(paper) == dark  # kept
+    assert browser.evaluate(pressed) == "dark"
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate(paper) == "rgb(255, 255, 255)"  # paper is white
+    browser.send("Emulation.setEmulatedMedia", media="")
+    browser.evaluate(click.format("light"))
+    browser.open(report.as_uri(), 1280, dark=True)
+    assert browser.evaluate(paper) == light
+    browser.evaluate(click.format("auto"))
+    assert browser.evaluate(paper) == dark
+    browser.evaluate("localStorage.clear()")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_curves_say_their_values_under_the_pointer(report, browser, width):
+    browser.open(report.as_uri(), width, dark=False)
+    place = browser.evaluate(look.CURVE)
+    browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=place[0] + 2, y=place[1] + 1)
+    said = browser.evaluate("document.querySelector('.told').textContent").split("\n")
+    rows = "[...document.querySelectorAll('.plot.loss table')][0].rows[3].cells"
+    step, epoch, loss = (browser.evaluate(f"{rows}[{cell}].textContent") for cell in (1, 2, 4))
+    assert said[0] == f"step {step}, epoch {epoch}"
+    (told,) = (float(line.split()[-1]) for line in said if line.startswith("validation"))
+    assert told == pytest.approx(float(loss), abs=0.006)  # three digits
+    assert any(line.startswith("training, running mean") for line in said)
+    assert browser.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+    browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    assert browser.evaluate("document.querySelector('.told')") is None
+
+
 def test_everything_stands_without_scripts(report, browser):
     browser.open(report.as_uri(), 1280, dark=False, scripts=False)
     assert browser.evaluate("document.querySelectorAll('#summary tbody tr').length") == 5
-    assert browser.evaluate("document.querySelectorAll('th button').length") == 0
+    assert browser.evaluate("document.querySelectorAll('th button, .theme').length") == 0
     assert browser.evaluate("document.querySelector('.contents details').open") is True
 
 

@@ -2,7 +2,9 @@ rule evaluate:
     input:
         adapter=adapter_of,
         tokens=f"{RESULTS}/tokens/{{experiment}}",
-        rows=lambda wildcards: f"{dataset_of(wildcards)}/test.parquet",
+        rows=lambda wildcards: [
+            f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
+        ],
         provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
         code=code("evaluate"),
     output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas
 import torch
 
 from tunebook.data.splits import read_split, read_tokens
-from tunebook.finetuning import metrics
+from tunebook.finetuning import few_shot, memorisation, metrics
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.devices import claim_device
 from tunebook.finetuning.encoding import NO_LOSS
@@ -19,6 +20,7 @@ from tunebook.finetuning.generation import answer
 from tunebook.finetuning.intervals import loss_interval
 from tunebook.finetuning.likelihood import likeliest
 from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
+from tunebook.finetuning.neutral import score_neutral
 from tunebook.finetuning.scoring import score
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json, write_json, write_parquet
@@ -27,16 +29,21 @@ SPLIT = "test"
 
 
 def evaluate(
-    run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, tokens: list[dict[str, Any]], rows: pandas.DataFrame
+    run: dict[str, Any],
+    model: torch.nn.Module,
+    tokenizer: Any,
+    tokens: list[dict[str, Any]],
+    rows: pandas.DataFrame,
+    scorer: Callable[..., list[tuple[float, int]]] = score,
 ) -> tuple[dict[str, Any], pandas.DataFrame]:
-    """Score a loaded model. `tokens` and `rows`: the test split encoded and as text.
+    """Score a loaded model. `tokens` and `rows`: the test split encoded and as text; `scorer`: `score` or the like of it.
 
-    Returns the content of evaluation.json and of predictions.parquet.
+    Returns the content of evaluation.json, less what `besides` adds, and of predictions.parquet.
     """
     batch_size = run["generation"]["batch_size"]
-    texts = rows.set_index("row").loc[[line["row"] for line in tokens]].reset_index().to_dict("records")
+    texts = _in_order(rows, tokens)
     collate = collator_for(run["task"], tokenizer, model)
-    scored = score(model, tokens, collate, batch_size)
+    scored = scorer(model, tokens, collate, batch_size)
     losses, counts = [loss for loss, _ in scored], [count for _, count in scored]
     mean = metrics.loss(losses, counts)
     record = {
@@ -72,10 +79,64 @@ def evaluate(
             prediction=answers, reference=labels, correct=[a == b for a, b in zip(given, labels, strict=True)]
         )
         if run["task"] != "sequence-classification" and run["dataset"]["text"] is None:  # a label is the completion
-            options = {"collate": collate, "batch_size": batch_size}
+            options = {"collate": collate, "batch_size": batch_size, "scorer": scorer}
             predictions["likeliest"] = likeliest(model, tokenizer, tokens, labels, names, **options)
             metrics.add_likelihood(record, labels, predictions["likeliest"].tolist())
     return record, predictions
+
+
+def besides(
+    run: dict[str, Any],
+    model: torch.nn.Module,
+    tokenizer: Any,
+    tokens: list[dict[str, Any]],
+    training: list[dict[str, Any]],
+    record: dict[str, Any],
+) -> None:
+    """Add to a causal model's evaluation.json what is not measured on the test rows alone: forgetting, memorisation.
+
+    Encoder-decoders and classification heads have no likelihood of a plain text, and no text to complete. `training`: the
+    encoded training rows.
+    """
+    record["metric_rows"] = {}  # metric -> what it is over, where that is not all test rows
+    if run["task"] != "causal-lm":
+        return
+    collate, batch_size = collator_for(run["task"], tokenizer, model), run["generation"]["batch_size"]
+    neutral = score_neutral(model, tokenizer, collate, batch_size)
+    record["metrics"]["neutral_loss"] = metrics.neutral_loss(*map(list, zip(*neutral, strict=True)))
+    record["metric_rows"]["neutral_loss"] = len(neutral)
+    count = run["generation"]["memorisation_rows"]
+    asked = [memorisation.chosen(lines, count) for lines in (training, tokens)]
+    if all(asked):
+        found = [memorisation.completed(model, lines, collate, batch_size) for lines in asked]
+        metrics.add_memorisation(record, *found)
+
+
+def prompted(
+    run: dict[str, Any],
+    model: torch.nn.Module,
+    tokenizer: Any,
+    tokens: list[dict[str, Any]],
+    rows: pandas.DataFrame,
+    training_rows: pandas.DataFrame,
+) -> tuple[dict[str, Any], pandas.DataFrame]:
+    """The untouched model with examples before each test row: what evaluation.json holds under `few_shot`, and predictions.
+
+    Where it was not run, the record says why and there are no predictions.
+    """
+    examples = few_shot.draw(training_rows, run["few_shot"], run["dataset"]["labels"])
+    told = {"examples": run["few_shot"], "seed": few_shot.SEED, "rows_shown": [row["row"] for row in examples]}
+    try:
+        lines = few_shot.with_examples(run, model, tokenizer, tokens, _in_order(rows, tokens), examples)
+    except few_shot.NotRun as reason:
+        return told | {"not_run": str(reason)}, pandas.DataFrame()
+    record, predictions = evaluate(run, model, tokenizer, lines, rows, few_shot.score_after_examples)
+    return record | told, predictions
+
+
+def _in_order(rows: pandas.DataFrame, tokens: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a split as mappings, in the order of their encoded lines."""
+    return rows.set_index("row").loc[[line["row"] for line in tokens]].reset_index().to_dict("records")
 
 
 def _label_answers(
@@ -140,6 +201,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     run, *loaded = load(args)
     record, predictions = evaluate(run, *loaded)
+    besides(run, *loaded[:3], read_tokens(args.tokens, "train"), record)
+    if run["few_shot"]:
+        record["few_shot"], told = prompted(run, *loaded, read_split(args.dataset, "train"))
+        for name in ("loss", "prediction", "correct"):
+            if name in told:
+                predictions[f"few_shot_{name}"] = told[name]
     write_parquet(args.output / "predictions.parquet", predictions)
     write_json(args.output / "evaluation.json", record)
     shown = "".join(f", {name} {value:.3f}" for name, value in record["metrics"].items())

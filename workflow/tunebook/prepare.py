@@ -13,7 +13,7 @@ import pandas
 
 from tunebook.data import similarity
 from tunebook.data.rendering import Example, Renderer
-from tunebook.data.splitting import SPLITS, split_rows
+from tunebook.data.splitting import LEFT_OUT, SPLITS, split_rows
 from tunebook.data.tabular import Refusal, Row
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_csv, write_json, write_parquet
@@ -49,6 +49,7 @@ def prepare(
         "near_duplicates": len(distinct) - len(kept),
         "near_duplicate_threshold": spec["near_duplicate_threshold"],
         "splits": {name: len(frame) for name, frame in frames.items()},
+        "left_out": int((assigned == LEFT_OUT).sum()),
         "labels": {name: dict(Counter(frame["label"])) for name, frame in frames.items()} if spec["labels"] else {},
         "characters": _spread([len(example.whole) for example in kept]),
         **_leaks(sets[keep], assigned, spec["near_duplicate_threshold"]),
@@ -117,7 +118,7 @@ def _without_exact_copies(examples: list[Example]) -> tuple[list[Example], int]:
 
 def _leaks(sets: Any, assigned: numpy.ndarray, threshold: float) -> dict[str, Any]:
     """Copies between training and held-out rows, looked for among the rows as they were split."""
-    heldout, training = sets[assigned != "train"], sets[assigned == "train"]
+    heldout, training = sets[numpy.isin(assigned, ("validation", "test"))], sets[assigned == "train"]
     similar = similarity.nearest(heldout, training)
     spread = {"median": numpy.median(similar), "p95": numpy.quantile(similar, 0.95), "max": similar.max()}
     return {

@@ -38,7 +38,9 @@ from tunebook.reporting.diagnosis import RULES, diagnose
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
+from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
+from tunebook.reporting.side_effects import side_effects_table
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.tables import build_tables
 
@@ -77,6 +79,7 @@ def context(study: Study) -> dict[str, Any]:
     """Everything that the templates may name."""
     tables = build_tables(study)
     parts = [experiment_part(study, experiment, tables) for experiment in study.experiments]
+    set_side_by_side(parts)
     findings = {run["run"].name: run["found"] for part in parts for run in part["runs"]}
     outcomes = {run["run"].name: run["outcome"] for part in parts for run in part["runs"]}
     return {
@@ -110,6 +113,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "synthetic": experiment.dataset["synthetic"] or experiment.profile["synthetic"],
         "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
         "wide": len(experiment.methods) > 1,
+        "memorised": "verbatim_training" in experiment.base.metrics,
         "medical": any(word in told for word in MEDICAL_WORDS),
         "examples": [_example(row) for row in experiment.profile["examples"]],
         "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
@@ -120,11 +124,25 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
             "losses": report_tables.losses_table(experiment),
             "metrics": report_tables.metrics_table(experiment),
             "contests": report_tables.contests_table(experiment),
+            "side_effects": side_effects_table(experiment),
             "methods": report_tables.methods_table(experiment),
             "arguments": provenance_tables.arguments_table(experiment),
             "labels": report_tables.labels_table(chosen) if experiment.has_labels else None,
         },
     }
+
+
+def set_side_by_side(parts: list[dict[str, Any]]) -> None:
+    """Tell each experiment that mends another, and the other, of each other: `mends` and `mended_by`."""
+    by_name = {part["experiment"].name: part for part in parts}
+    for part in parts:
+        part |= {"mends": None, "mended_by": []}
+    for part in parts:
+        if name := part["experiment"].spec["mends"]:
+            other = by_name[name]
+            told = mending(other["experiment"], part["experiment"], other["chosen"], part["chosen"])
+            part["mends"] = {"part": other, "told": told}
+            other["mended_by"].append({"part": part, "told": told})
 
 
 def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
@@ -142,6 +160,7 @@ def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
         "mcnemar": p,
         "mcnemar_shown": p is not None and p < LEVEL,
         "accuracy": run.evaluation["metrics"].get("accuracy"),
+        "turn": turn(run),
     }
 
 

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parent
 def code_of(stage: str) -> list[Path]:
     """Files of the modules that stage `stage` imports, directly or not, its own among them, in order of their names.
 
-    Imports inside of functions count. The command line (`__main__`) does not: it decides nothing about a result.
+    A text file beside a module, with its name, belongs to it. Imports inside of functions count. The command line
+    (`__main__`) does not: it decides nothing about a result.
     """
     found: set[Path] = set()
     waiting = [_file_of(f"tunebook.{stage.replace('-', '_')}")]
@@ -21,7 +22,8 @@ def code_of(stage: str) -> list[Path]:
         if file is not None and file not in found:
             found.add(file)
             waiting += [_file_of(name) for name in _imports(file)]
-    return sorted(found)
+    texts = {text for file in found if (text := file.with_suffix(".txt")).exists()}
+    return sorted(found | texts)
 
 
 @functools.cache

@@ -107,6 +107,9 @@ class Split(Section):
 
     validation: float = Field(0.1, gt=0, description="share or number of rows that training is validated on")
     test: float = Field(0.1, gt=0, description="share or number of rows of the final evaluation")
+    train: float | None = Field(
+        None, gt=0, description="share or number of the remaining rows that training sees; null: all"
+    )
     seed: int = Field(0, ge=0, description="seed of the shuffle")
 
 
@@ -193,6 +196,13 @@ class Generation(Section):
         0, ge=0, le=10_000, description="further held-out rows to answer, for narrower metrics of answers; not shown"
     )
 
+    memorisation_rows: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="causal-lm: rows of training and of test to be completed verbatim; 0: not measured",
+    )
+
 
 class Method(Section):
     """How weights change: quantization + adapter."""
@@ -242,6 +252,12 @@ class Experiment(Section):
     overrides: dict[Name, Overrides] = Field({}, description="method -> what it does otherwise")
     generation: Generation = Generation()
     prompts: tuple[Text, ...] = Field((), description="prompts that every run answers")
+    few_shot: int = Field(
+        0, ge=0, le=100, description="training rows shown to the untouched model before each test row, as a baseline"
+    )
+    mends: Name | None = Field(
+        None, description="an experiment that this one does better; the report sets them side by side"
+    )
     published: Published | None = None
 
 

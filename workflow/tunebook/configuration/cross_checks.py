@@ -51,6 +51,7 @@ def cross_problems(raw: Mapping[str, Any]) -> list[str]:
     for name, experiment in _mapping(raw, "experiments").items():
         problems += _reference_problems(f"experiments.{name}", experiment, raw)
         problems += _experiment_problems(f"experiments.{name}", experiment, models, datasets, methods)
+        problems += _mending_problems(name, _mapping(raw, "experiments"))
     return problems
 
 
@@ -198,11 +199,12 @@ def _is_encoding(name: str) -> bool:
 
 
 def _split_problems(path: str, split: Mapping[str, Any]) -> Iterator[str]:
-    sizes = {key: split.get(key, Split.model_fields[key].default) for key in ("validation", "test")}
+    sizes = {key: split.get(key, Split.model_fields[key].default) for key in ("validation", "test", "train")}
     numbers = {key: size for key, size in sizes.items() if isinstance(size, int | float) and not isinstance(size, bool)}
     for key, size in numbers.items():
         if size > 1 and size % 1:
             yield f"{path}.split.{key}: found {size}; a share below 1 or a whole number of rows"
+    numbers.pop("train", None)
     if len(numbers) == 2 and all(0 < size < 1 for size in numbers.values()) and sum(numbers.values()) >= 1:
         yield (
             f"{path}.split: found shares {sizes['validation']} and {sizes['test']}; together they must leave rows to "
@@ -240,6 +242,27 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
     if model and dataset:
         yield from _combination_problems(path, experiment, model, dataset)
     yield from _precision_problems(path, experiment, model)
+    if _section(experiment, "generation").get("memorisation_rows") and model.get("task", "causal-lm") != "causal-lm":
+        yield (
+            f"{path}.generation.memorisation_rows: found for a {model['task']} model; only causal-lm models complete their "
+            "training rows: remove it"
+        )
+
+
+def _mending_problems(name: str, experiments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """An experiment can only do better what another one does with the same model."""
+    path, mended = f"experiments.{name}.mends", experiments[name].get("mends")
+    if not isinstance(mended, str):  # pydantic's to report
+        return
+    if mended == name:
+        yield f"{path}: found {shown(mended)}, the experiment itself; name another one, or remove the key"
+        return
+    yield from _reference(path, mended, list(experiments), "experiments")
+    if mended in experiments and experiments[mended].get("model") != experiments[name].get("model"):
+        yield (
+            f"{path}: found {shown(mended)}, which has another model ({shown(experiments[mended].get('model'))}); losses of "
+            "different models do not compare: give both the same model, or remove the key"
+        )
 
 
 def _reference(path: str, name: Any, names: list[str] | None, where: str) -> Iterator[str]:

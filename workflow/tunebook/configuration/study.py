@@ -58,6 +58,7 @@ def _run(study: Study, name: str, experiment: Experiment, method_name: str, seed
         "quantization": method.quantization,
         "generation": dump(experiment.generation),
         "prompts": list(experiment.prompts),
+        "few_shot": 0 if trained else experiment.few_shot,
     }
     run = Run(name, method_name, seed, spec)
     identified = {"run": run.name, "identity": identity_of(training_spec(run)), **spec}
@@ -134,14 +135,19 @@ def evaluation_spec(run: Run) -> dict[str, Any]:
     """What determines a run's evaluation, beside its weights and rows."""
     return {
         "identity": run.spec["identity"],
-        "generation": {key: run.spec["generation"][key] for key in ("max_new_tokens", "batch_size")},
+        "generation": {
+            key: run.spec["generation"][key] for key in ("max_new_tokens", "batch_size", "memorisation_rows")
+        },
+        "few_shot": run.spec["few_shot"],
         "labels": run.spec["dataset"]["labels"],
     }
 
 
 def sampling_spec(run: Run) -> dict[str, Any]:
     """What determines a run's samples, beside its weights and rows."""
-    return {**evaluation_spec(run), "generation": run.spec["generation"], "prompts": run.spec["prompts"]}
+    generation = {key: value for key, value in run.spec["generation"].items() if key != "memorisation_rows"}
+    shared = {"identity": run.spec["identity"], "labels": run.spec["dataset"]["labels"]}
+    return {**shared, "generation": generation, "prompts": run.spec["prompts"]}
 
 
 def experiment_spec(study: Study, name: str) -> dict[str, Any]:

@@ -12,13 +12,15 @@ import numpy
 from tunebook.errors import TunebookError
 
 SPLITS = ("train", "validation", "test")
+LEFT_OUT = "left out"  # of training, where the split says so
 
 
 def split_rows(groups: list[str], labels: list[str | None], split: dict[str, Any]) -> numpy.ndarray:
-    """Assign each row to a split. Returns names of splits, shape (rows,).
+    """Assign each row to a split. Returns names of splits, or "left out", shape (rows,).
 
     `groups`: rows with the same value stay together; `labels`: None throughout, or what to stratify by; `split`:
-    `validation` and `test` as a share of the rows (below 1) or as a number, and `seed`. Raises TunebookError if too few
+    `validation` and `test` as a share of the rows (below 1) or as a number, `train` as a share or number of the rest, or
+    None for all of it, and `seed`. What `train` says does not change the other splits. Raises TunebookError if too few
     rows are left for any split.
     """
     rows = len(groups)
@@ -31,6 +33,8 @@ def split_rows(groups: list[str], labels: list[str | None], split: dict[str, Any
         owed = {name: owed[name] + share * stratum_rows for name, share in wanted.items()}
         order = generator.permutation(len(members))
         _fill(assigned, [members[index] for index in order], owed)
+    if split["train"] is not None:
+        _leave_out(assigned, split["train"], generator)
     counts = {name: int((assigned == name).sum()) for name in SPLITS}
     if min(counts.values()) == 0:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -49,6 +53,17 @@ def _strata(groups: list[str], labels: list[str | None]) -> list[list[list[int]]
     for rows in members.values():
         strata.setdefault(labels[rows[0]], []).append(rows)
     return [strata[label] for label in sorted(strata, key=str)]
+
+
+def _leave_out(assigned: numpy.ndarray, wanted: float, generator: numpy.random.Generator) -> None:
+    """Keep a share (below 1) or a number of the training rows, drawn without regard to labels or groups."""
+    training = generator.permutation(numpy.flatnonzero(assigned == "train"))
+    kept = round(wanted * len(training)) if wanted < 1 else int(wanted)
+    if kept > len(training):
+        raise TunebookError(
+            f"split.train: found {kept}, but validation and test leave {len(training)} rows; ask for at most so many, or null"
+        )
+    assigned[training[kept:]] = LEFT_OUT
 
 
 def _fill(assigned: numpy.ndarray, members: list[list[int]], owed: dict[str, float]) -> None:

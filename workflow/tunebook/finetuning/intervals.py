@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy
@@ -34,3 +35,13 @@ def share_interval(hits: int, rows: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927)."""
     interval = stats.binomtest(hits, rows).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def difference_interval(hits: int, rows: int, other_hits: int, other_rows: int) -> tuple[float, float]:
+    """95 % interval of the difference of two shares of different rows, from their Wilson intervals (Newcombe 1998, method 10)."""
+    one, other = hits / rows, other_hits / other_rows
+    (low, high), (other_low, other_high) = share_interval(hits, rows), share_interval(other_hits, other_rows)
+    return (
+        one - other - math.hypot(one - low, other_high - other),
+        one - other + math.hypot(high - one, other - other_low),
+    )

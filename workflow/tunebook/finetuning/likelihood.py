@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,14 +23,15 @@ def likeliest(
     *,
     collate: Collator,
     batch_size: int,
+    scorer: Callable[..., list[tuple[float, int]]] = score,
 ) -> list[str]:
     """The likeliest of `names` as the completion of each row: the lowest loss, summed over the completion's tokens.
 
-    Args: tokens: the encoded test rows (causal-lm, seq2seq-lm); labels: their labels.
+    Args: tokens: the encoded test rows (causal-lm, seq2seq-lm); labels: their labels; scorer: `score` or the like of it.
     """
     completions = completions_of(tokenizer, tokens, labels, names)
     rows = [_completed(line, completions[name], collate.task) for line in tokens for name in names]
-    losses = [loss for loss, _ in score(model, rows, collate, batch_size)]
+    losses = [loss for loss, _ in scorer(model, rows, collate, batch_size)]
     by_row = torch.tensor(losses).reshape(len(tokens), len(names))  # (N, labels), nats
     return [names[index] for index in by_row.argmin(dim=1).tolist()]
 

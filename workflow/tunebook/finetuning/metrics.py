@@ -10,13 +10,15 @@ from typing import Any
 import numpy
 from sklearn import metrics as sklearn_metrics
 
-from tunebook.finetuning.intervals import RESAMPLES, middle, share_interval
+from tunebook.finetuning.intervals import RESAMPLES, difference_interval, middle, share_interval
 
 NO_LABEL = "no label"
 
 
 def loss(losses: list[float], tokens: list[int]) -> float:
-    """Negative log-likelihood of the held-out rows, in nats a supervised token: summed over all tokens, divided by their number."""
+    """Negative log-likelihood of the held-out rows, in nats a supervised token: summed over all tokens, divided by
+    their number.
+    """
     return float(sum(losses) / sum(tokens))
 
 
@@ -46,7 +48,9 @@ def invalid_answer_rate(answers: list[str]) -> float:
 
 
 def likelihood_accuracy(labels: list[str], likeliest: list[str]) -> float:
-    """Share of held-out rows whose label is, among the labels, the likeliest completion: no answer is generated, none is invalid."""
+    """Share of held-out rows whose label is, among the labels, the likeliest completion: no answer is generated, none
+    is invalid.
+    """
     return accuracy(labels, likeliest)
 
 
@@ -55,12 +59,59 @@ def likelihood_macro_f1(labels: list[str], likeliest: list[str], names: list[str
     return macro_f1(labels, likeliest, names)
 
 
+def neutral_loss(losses: list[float], tokens: list[int]) -> float:
+    """Loss on a fixed text of six plain paragraphs, written for this project, that stand in no data set: where it
+    rises, finetuning made the model forget. It is one text and no sample of texts, and so has no interval.
+    """
+    return loss(losses, tokens)
+
+
+def verbatim_training(completed: list[bool]) -> float:
+    """Share of training rows that the model completes verbatim: given the first half of what is learnt, it goes on
+    greedily with exactly the tokens that follow, 32 of them at most (after Carlini et al. 2023).
+    """
+    return sum(completed) / len(completed)
+
+
+def verbatim_heldout(completed: list[bool]) -> float:
+    """Share of test rows that the model completes verbatim in the same way, though it was not trained on them: what can
+    be guessed, or was known before.
+    """
+    return sum(completed) / len(completed)
+
+
+def verbatim_difference(training: list[bool], heldout: list[bool]) -> float:
+    """Share of training rows less share of test rows completed verbatim: what was memorised in training. Its interval
+    is Newcombe's (1998, method 10).
+    """
+    return verbatim_training(training) - verbatim_heldout(heldout)
+
+
+def add_memorisation(record: dict[str, Any], training: list[bool], heldout: list[bool]) -> None:
+    """Add what `memorisation.completed` found on both splits to the content of evaluation.json."""
+    record["metrics"] |= {
+        "verbatim_training": verbatim_training(training),
+        "verbatim_heldout": verbatim_heldout(heldout),
+        "verbatim_difference": verbatim_difference(training, heldout),
+    }
+    record["intervals"] |= {
+        "verbatim_training": share_interval(sum(training), len(training)),
+        "verbatim_heldout": share_interval(sum(heldout), len(heldout)),
+        "verbatim_difference": difference_interval(sum(training), len(training), sum(heldout), len(heldout)),
+    }
+    record["metric_rows"] |= {
+        "verbatim_training": len(training),
+        "verbatim_heldout": len(heldout),
+        "verbatim_difference": len(training) + len(heldout),
+    }
+
+
 def definitions() -> dict[str, str]:
     """Metric -> the sentence that defines it."""
     module = sys.modules[__name__]
     named = (
         "loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_answer_rate", "likelihood_accuracy",
-        "likelihood_macro_f1",
+        "likelihood_macro_f1", "neutral_loss", "verbatim_training", "verbatim_heldout", "verbatim_difference",
     )  # fmt: skip
     return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
 

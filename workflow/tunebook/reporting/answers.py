@@ -21,7 +21,7 @@ MOST_PROMPTS = 12  # of an experiment in the report; samples.json has all
 
 @dataclass(frozen=True)
 class Answer:
-    """One run's answer as a list of (text, marked) pieces, the first `SHOWN_CHARACTERS` apart from the rest."""
+    """One run's answer as a list of (text, whether the other answer lacks it) pieces, the first `SHOWN_CHARACTERS` apart from the rest."""
 
     run: str
     pieces: tuple[tuple[str, bool], ...]
@@ -65,7 +65,7 @@ def exchanges(experiment: Experiment, chosen: Run) -> tuple[list[Exchange], int]
                 references=tuple(references),
                 label=first["label"],
                 source=first["source"],
-                before=answer("base", samples[key], None, experiment),
+                before=answer("base", samples[key], None, experiment, other=after[key][0]["completion"]),
                 after=answer(chosen.method, after[key], before, experiment),
                 others=tuple(answer(name, found[key], before, experiment) for name, found in others if key in found),
                 published=visible(published[first["prompt"]]) if first["prompt"] in published else None,
@@ -102,15 +102,19 @@ def _every_kind(samples: dict[tuple[str, str], list[dict[str, Any]]]) -> list[tu
     return asked[: MOST_PROMPTS // 2 if heldout else None] + sorted(heldout, key=places.__getitem__)
 
 
-def answer(run: str, samples: list[dict[str, Any]], before: str | None, experiment: Experiment) -> Answer:
+def answer(
+    run: str, samples: list[dict[str, Any]], before: str | None, experiment: Experiment, other: str | None = None
+) -> Answer:
     """One answer, made safe to show.
 
-    Args: samples: those of one prompt; before: the base model's answer, to mark what differs from it.
+    Args: samples: those of one prompt; before: the base model's answer, None for its own; other: the answer to mark what
+    differs from, where that is not `before`.
     """
     text = visible(samples[0]["completion"]).strip()  # outer white space says nothing, and breaks the page's lines
     kept = text[:STORED_CHARACTERS]
     head, rest = kept[:SHOWN_CHARACTERS], kept[SHOWN_CHARACTERS:]
-    pieces = ((head, False),) if before is None else marked(visible(before).strip()[:SHOWN_CHARACTERS], head)
+    other = before if other is None else other
+    pieces = ((head, False),) if other is None else marked(visible(other).strip()[:SHOWN_CHARACTERS], head)
     remarks = tuple(_remarks(samples, text, before, experiment))
     return Answer(run, pieces, rest, len(text) - len(kept), remarks, samples[0]["tokens"])
 
@@ -134,11 +138,11 @@ def _remarks(
     return [remark for remark, holds in found.items() if holds]
 
 
-def marked(before: str, after: str) -> tuple[tuple[str, bool], ...]:
-    """`after` in pieces; True marks words that `before` does not have there. Unlike texts are not marked at all."""
-    left, right = re.split(r"(\s+)", before), re.split(r"(\s+)", after)
-    if difflib.SequenceMatcher(None, before.split(), after.split(), autojunk=False).ratio() < SAME_WORDS:
-        return ((after, False),)
+def marked(other: str, text: str) -> tuple[tuple[str, bool], ...]:
+    """`text` in pieces; True marks words that `other` does not have there. Unlike texts are not marked at all."""
+    left, right = re.split(r"(\s+)", other), re.split(r"(\s+)", text)
+    if difflib.SequenceMatcher(None, other.split(), text.split(), autojunk=False).ratio() < SAME_WORDS:
+        return ((text, False),)
     matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
     pieces: list[tuple[str, bool]] = []
     for kind, _, _, start, stop in matcher.get_opcodes():

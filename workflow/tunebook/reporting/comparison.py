@@ -22,7 +22,10 @@ HIGHER_IS_BETTER = (
     "accuracy", "macro_f1", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
     "distinct_1", "distinct_2",
 )  # fmt: skip
-LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition")
+LOWER_IS_BETTER = (
+    "loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition", "neutral_loss",
+    "verbatim_training", "verbatim_difference",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

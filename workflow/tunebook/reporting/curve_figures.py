@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tunebook.reporting.curves import smooth, split_rows
-from tunebook.reporting.figure_style import NARROW_IN, WIDE_IN, panels, thin
+from tunebook.reporting.figure_style import NARROW_IN, WIDE_IN, panels, tells, thin
 from tunebook.reporting.palette import BASE, BLUE, GREEN, INK, PURPLE, TRAINING, VALIDATION, VERMILLION
 from tunebook.reporting.study_folder import Experiment, Run
 
@@ -24,8 +24,8 @@ def draw_loss(experiment: Experiment) -> Figure:
     methods = experiment.methods
     figure, axes = panels(len(methods), 3.1 if len(methods) == 1 else 2.5, sharey=True)
     for axis, (method, runs) in zip(axes, methods.items(), strict=True):
-        for run in runs:
-            _losses(axis, run)
+        for run in reversed(runs):  # the first one on top: it is the one that says its values
+            _losses(axis, run, says=run is runs[0])
         axis.axhline(experiment.base.loss, color=BASE, linestyle=(0, (4, 3)), linewidth=1.2, label="base model, test")
         axis.set_xlabel("optimizer steps")
         _epochs_on_top(axis, runs[0])
@@ -38,15 +38,14 @@ def draw_loss(experiment: Experiment) -> Figure:
     return figure
 
 
-def _losses(axis: Axes, run: Run) -> None:
+def _losses(axis: Axes, run: Run, says: bool) -> None:
     train, validation = split_rows(run.history, "train"), split_rows(run.history, "validation")
     some = thin(len(train))
     raw = train["loss"].to_numpy(dtype=float)
-    axis.plot(
-        train["step"][some], raw[some], color=TRAINING, linewidth=0.7, alpha=0.35, label="training, each step logged"
-    )
-    axis.plot(train["step"][some], smooth(raw)[some], color=TRAINING, label="training, running mean")
-    axis.plot(
+    faint = {"color": TRAINING, "linewidth": 0.7, "alpha": 0.35}
+    lines = axis.plot(train["step"][some], raw[some], **faint, label="training, each step logged")
+    lines += axis.plot(train["step"][some], smooth(raw)[some], color=TRAINING, label="training, running mean")
+    lines += axis.plot(
         validation["step"],
         validation["loss"],
         color=VALIDATION,
@@ -55,6 +54,8 @@ def _losses(axis: Axes, run: Run) -> None:
         linewidth=1.4,
         label="validation",
     )
+    for line in lines if says else ():
+        tells(line, line.get_label(), _epochs_per_step(run))
     best = validation[validation["step"] == run.training["best_step"]]
     axis.plot(
         best["step"], best["loss"], "o", markersize=9, fillstyle="none", markeredgecolor=INK, markeredgewidth=1.1,
@@ -75,12 +76,16 @@ def _loss_limits(experiment: Experiment) -> tuple[float, float]:
 
 def _epochs_on_top(axis: Axes, run: Run) -> None:
     """A second axis of epochs, by the run's own ratio of epochs to steps."""
-    last = run.history.loc[run.history["step"].idxmax()]
-    ratio = float(last["epoch"]) / float(last["step"])
+    ratio = _epochs_per_step(run)
     top = axis.secondary_xaxis("top", functions=(lambda step: step * ratio, lambda epoch: epoch / ratio))
     top.set_xlabel("epochs")
     top.spines["top"].set_visible(False)
     top.tick_params(length=0, pad=2)
+
+
+def _epochs_per_step(run: Run) -> float:
+    last = run.history.loc[run.history["step"].idxmax()]
+    return float(last["epoch"]) / float(last["step"])
 
 
 def draw_training(experiment: Experiment) -> Figure:
@@ -104,12 +109,15 @@ def draw_training(experiment: Experiment) -> Figure:
 
 
 def _gradient_norms(axis: Axes, runs: tuple[Run, ...]) -> None:
-    for run in runs:
+    for run in reversed(runs):
         train = split_rows(run.history, "train")
         some = thin(len(train))
         norm = train["grad_norm"].to_numpy(dtype=float)
-        axis.plot(train["step"][some], norm[some], color=GREEN, linewidth=0.7, alpha=0.4, label="each step logged")
-        axis.plot(train["step"][some], smooth(norm)[some], color=GREEN, label="running mean")
+        faint = {"color": GREEN, "linewidth": 0.7, "alpha": 0.4}
+        lines = axis.plot(train["step"][some], norm[some], **faint, label="each step logged")
+        lines += axis.plot(train["step"][some], smooth(norm)[some], color=GREEN, label="running mean")
+        for line in lines if run is runs[0] else ():
+            tells(line, f"gradient norm, {line.get_label()}", _epochs_per_step(run))
     limit = runs[0].spec["training"]["max_grad_norm"]
     axis.axhline(limit, color=BASE, linestyle=(0, (4, 3)), linewidth=1.0, label="clipping limit")
     axis.set_ylim(bottom=0)
@@ -129,7 +137,10 @@ def _learning_rates(axis: Axes, methods: dict[str, tuple[Run, ...]]) -> None:
     for (points, names), (colour, style) in lines:
         steps, rates = zip(*points, strict=True)
         label = ", ".join(names) if len(schedules) > 1 else None
-        axis.plot(steps, [rate / 10.0**power for rate in rates], color=colour, linestyle=style, label=label)
+        drawn = [rate / 10.0**power for rate in rates]
+        (line,) = axis.plot(steps, drawn, color=colour, linestyle=style, label=label)
+        name = f"learning rate, {label}" if label else "learning rate"
+        tells(line, name, _epochs_per_step(methods[names[0]][0]), factor=10.0**power)
     if len(schedules) > 1:
         axis.legend(loc="best")
     axis.set_ylim(bottom=0)

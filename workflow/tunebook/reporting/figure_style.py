@@ -16,6 +16,7 @@ matplotlib.use("svg")  # no display is needed, and none is looked for
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tunebook.records import write_text
 from tunebook.reporting.palette import GRID, INK, QUIET
@@ -23,6 +24,8 @@ from tunebook.reporting.palette import GRID, INK, QUIET
 MARKERS = ("o", "s", "D", "^", "v", "P")
 NARROW_IN, WIDE_IN = 4.5, 6.6  # inches: one column of panels, two columns of panels
 FONTS = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif"
+
+TELLS = "tells"  # begins the group id of a curve that says its values
 
 STYLE = {
     "svg.fonttype": "none",  # real text: small, searchable; measured in DejaVu Sans, which is wider than what is shown
@@ -76,7 +79,32 @@ def save_svg(figure: Figure, path: Path) -> None:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "tunebook"})
     plt.close(figure)
-    write_text(path, slim(buffer.getvalue()))
+    write_text(path, slim(with_values(figure, buffer.getvalue())))
+
+
+def tells(line: Line2D, name: str, epochs_per_step: float, factor: float = 1.0) -> None:
+    """Let a curve over optimizer steps say its values under the pointer (report/curves.js): what is drawn, times `factor`."""
+    line.set_gid(f"{TELLS}|{name}|{epochs_per_step:.6g}|{factor:g}")
+
+
+def with_values(figure: Figure, svg: str) -> str:
+    """Give each curve that `tells` what a script needs to read values off its path: panel, and the axes' linear maps.
+
+    A point (step, value) of panel P is drawn at x = a step + b, y = c value + d, in points: data-map="a b c d".
+    """
+    width, height = (72 * side for side in figure.get_size_inches())
+    for panel, axis in enumerate(figure.axes):
+        (left, right), (low, high), box = axis.get_xlim(), axis.get_ylim(), axis.get_position()
+        a, c = box.width * width / (right - left), -box.height * height / (high - low)
+        b, d = box.x0 * width - a * left, height - box.y0 * height - c * low
+        for line in axis.lines:
+            if (gid := line.get_gid()) and gid.startswith(f"{TELLS}|"):
+                _, name, epochs, factor = gid.split("|")
+                told = {"curve": name, "panel": panel, "map": f"{a:.6g} {b:.6g} {c:.6g} {d:.6g}"}
+                told |= {"epochs": epochs, "factor": factor}
+                attributes = " ".join(f'data-{key}="{value}"' for key, value in told.items())
+                svg = svg.replace(f'<g id="{gid}">', f"<g {attributes}>", 1)
+    return svg
 
 
 def slim(svg: str) -> str:

@@ -40,7 +40,7 @@ def draw_metrics(experiment: Experiment) -> Figure:
         name
         for name in names
         if name not in losses
-        and name != "answer_tokens"
+        and name not in ("answer_tokens", "verbatim_difference")
         and all(0 <= (line.get(name) or 0) <= 1 for line in values.values())
     ]
     groups = [group for group in (losses, shares) if group]

@@ -54,14 +54,16 @@ class Run:
 
     def rows_of(self, metric: str) -> int:
         """How many held-out rows, or answers, a metric of this run is over."""
-        return self.answered[metric].rows if metric in self.answered else self.evaluation["rows"]
+        if metric in self.answered:
+            return self.answered[metric].rows
+        return self.evaluation["metric_rows"].get(metric, self.evaluation["rows"])
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """Metric -> its 95 % interval, where there is one. Perplexity rises with the loss, and so do its limits."""
+        """Metric -> its 95 % interval, where there is one."""
         known = {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
         known |= {name: told.interval for name, told in self.answered.items() if told.interval}
-        return {"perplexity": tuple(math.exp(min(limit, 700.0)) for limit in known["loss"])} | known
+        return with_perplexity(known)
 
     @cached_property
     def scores(self) -> pandas.DataFrame:
@@ -108,6 +110,31 @@ class Baseline:
         return pandas.DataFrame({"correct": frame[self.method] == frame["reference"]})
 
 
+class Prompted(Baseline):
+    """The untouched model with examples in its prompt; `evaluation` is the part `few_shot` of evaluation.json."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        whole = {name: self.evaluation[name] for name in ("loss", "perplexity", "bits_per_byte")}
+        return whole | self.evaluation["metrics"]
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        return with_perplexity(super().intervals)
+
+    @cached_property
+    def scores(self) -> pandas.DataFrame:
+        """One line a held-out row: index row; loss (nats a token), tokens, correct (or None)."""
+        columns = {"row": "row", "few_shot_loss": "loss", "tokens": "tokens", "few_shot_correct": "correct"}
+        frame = pandas.read_parquet(self.folder / "predictions.parquet", columns=list(columns))
+        return frame.rename(columns=columns).set_index("row")
+
+
+def with_perplexity(known: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Perplexity rises with the loss, and so do the limits of its interval."""
+    return {"perplexity": tuple(math.exp(min(limit, 700.0)) for limit in known["loss"])} | known
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One experiment: its spec, its data's figures, the untouched model and the finetuned runs."""
@@ -120,7 +147,7 @@ class Experiment:
     lengths: dict[str, Any]  # lengths.json
     base: Run
     runs: tuple[Run, ...]  # finetuned, by method as in the study, then by seed
-    baselines: tuple[Baseline, ...] = ()  # where the data have labels
+    baselines: tuple[Baseline, ...] = ()  # where the data have labels, or examples were put into the prompt
 
     @property
     def title(self) -> str:
@@ -129,6 +156,11 @@ class Experiment:
     @property
     def has_labels(self) -> bool:
         return "confusion" in self.base.evaluation
+
+    @property
+    def few_shot(self) -> dict[str, Any] | None:
+        """What evaluation.json tells of examples in the base model's prompt; None where none were asked for."""
+        return self.base.evaluation.get("few_shot")
 
     @property
     def untrained(self) -> tuple[Run | Baseline, ...]:
@@ -181,6 +213,8 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
     spec = record["experiments"][name]
     trained = [run for run in record["runs"] if run["experiment"] == name and run["method"] != BASE]
     _require_finished(folder, [run["run"] for run in trained])
+    base = _read_run(folder, name, BASE, 0, f"{name}/{BASE}/seed-0")
+    labelled = record["datasets"][spec["dataset"]]["labels"]
     return Experiment(
         name=name,
         spec=spec,
@@ -188,9 +222,9 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
         model=record["models"][spec["model"]],
         profile=read_json(folder / "datasets" / spec["dataset"] / "profile.json"),
         lengths=read_json(folder / "tokens" / name / "lengths.json"),
-        base=_read_run(folder, name, BASE, 0, f"{name}/{BASE}/seed-0"),
+        base=base,
         runs=tuple(_read_run(folder, name, run["method"], run["seed"], run["run"]) for run in trained),
-        baselines=_read_baselines(folder / "baselines", name) if record["datasets"][spec["dataset"]]["labels"] else (),
+        baselines=(*_prompted(base), *(_read_baselines(folder / "baselines", name) if labelled else ())),
     )
 
 
@@ -203,6 +237,18 @@ def _require_finished(folder: Path, names: list[str]) -> None:
             f"{len(missing)} of {len(names)} runs below {folder / 'runs'} have no evaluation.json ({listed}); "
             "let the study finish (run snakemake again: it goes on where it stopped), then repeat this command"
         )
+
+
+def _prompted(base: Run) -> tuple[Prompted, ...]:
+    told = base.evaluation.get("few_shot")
+    if told is None or "not_run" in told:
+        return ()
+    count = told["examples"]
+    definition = (
+        f"The untouched model with {count} training rows, drawn with seed {told['seed']}, before each test row; it is scored "
+        "by the same code, over the same tokens."
+    )
+    return (Prompted(f"base, {count} examples", base.experiment, base.folder, told | {"definition": definition}),)
 
 
 def _read_baselines(folder: Path, experiment: str) -> tuple[Baseline, ...]:

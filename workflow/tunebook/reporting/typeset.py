@@ -9,7 +9,8 @@ MINUS = "\u2212"
 METRIC_TITLES = {
     "rouge_l": "ROUGE-L", "macro_f1": "macro-F1", "likelihood_macro_f1": "macro-F1 by likelihood",
     "likelihood_accuracy": "accuracy by likelihood", "answer_tokens": "answer length (tokens)", "distinct_1": "distinct-1",
-    "distinct_2": "distinct-2",
+    "distinct_2": "distinct-2", "neutral_loss": "loss on a neutral text", "verbatim_training": "verbatim, training rows",
+    "verbatim_heldout": "verbatim, test rows", "verbatim_difference": "verbatim, difference",
 }  # fmt: skip
 ABSENT = "–"  # nothing was measured
 
