@@ -9,6 +9,7 @@ LIBRARY = (
 )
 sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
+from tunebook.cost.architectures import file_of
 from tunebook.errors import TunebookError
 from tunebook.finetuning.devices import check_without_gpus
 from tunebook.reporting.figure_names import figure_names
@@ -68,7 +69,10 @@ def identity(stage, name):
 
 
 def local_files(source):
-    """The files of a `path` source, as input files: where they change, what was made of them is made again."""
+    """The files of a `path` source, or a `random` one's architecture, as input files: where they change, what was made of
+    them is made again."""
+    if source.type == "random":
+        return [os.path.relpath(file_of(source.architecture))]
     if source.type != "path":
         return []
     path = Path(source.path).expanduser()

@@ -11,8 +11,10 @@ from typing import Any
 
 from tunebook.data.provenance import provenance
 from tunebook.data.sources import files_of
+from tunebook.data.sources.origin import Origin
 from tunebook.errors import TunebookError
 from tunebook.finetuning.pickled_weights import INDEX, convert
+from tunebook.finetuning.random_weights import write_random_model
 from tunebook.records import folder_in_place, read_json, read_spec, write_json
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -22,17 +24,14 @@ def fetch_model(spec: dict[str, Any], output: Path) -> None:
     """Fetch the model `spec` (study.json's specs for `fetch-model`) into the folder `output`.
 
     A GGUF file is dequantized to float32 once; an encoder is doubled to an encoder-decoder once; the hub's models that
-    have no safetensors are converted once, by a reader that runs no code.
+    have no safetensors are converted once, by a reader that runs no code; random weights are drawn here.
     """
     with tempfile.TemporaryDirectory() as workdir, folder_in_place(output) as folder:
-        origin = files_of(spec["source"], Path(workdir))
-        gguf = [file for file in origin.files if file.suffix == ".gguf"]
-        if gguf:
-            _convert_gguf(gguf[0], folder)
-        elif spec["source"]["type"] == "hub":
-            _take_from_hub(spec["name"], origin.files, folder)
+        if spec["source"]["type"] == "random":
+            origin = write_random_model(spec["source"], spec["task"], folder)
         else:
-            _copy(origin.files, folder)
+            origin = files_of(spec["source"], Path(workdir))
+            _take(spec, origin, folder)
         _refuse_unsafe(spec["name"], folder)
         if spec["encoder_decoder"]:
             _assemble_encoder_decoder(folder)
@@ -42,6 +41,17 @@ def fetch_model(spec: dict[str, Any], output: Path) -> None:
         )
         write_json(folder / "provenance.json", record)
     print(f"{spec['name']}: {parameters / 1e6:.1f} million parameters in {output}")
+
+
+def _take(spec: dict[str, Any], origin: Origin, folder: Path) -> None:
+    """Put a source's files into the model's folder, as safetensors."""
+    gguf = [file for file in origin.files if file.suffix == ".gguf"]
+    if gguf:
+        _convert_gguf(gguf[0], folder)
+    elif spec["source"]["type"] == "hub":
+        _take_from_hub(spec["name"], origin.files, folder)
+    else:
+        _copy(origin.files, folder)
 
 
 def _copy(files: tuple[Path, ...], folder: Path) -> None:

@@ -28,6 +28,7 @@ from tunebook.finetuning.models import (
     load_model,
     present_device,
     quiet_libraries,
+    return_freed_memory,
     size_of,
     use_allowed_cores,
 )
@@ -205,6 +206,7 @@ def main(args: argparse.Namespace) -> None:
     claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
+    return_freed_memory()
     run = read_json(args.run)
     gpu = torch.cuda.is_available()
     check_device(run["training"], gpu=gpu, has_bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False))

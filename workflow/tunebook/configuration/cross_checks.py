@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tunebook.configuration.config import RESERVED_METHOD, Lora, Method, Split, Study, Training
 from tunebook.configuration.wording import nearest, sentences, shown
+from tunebook.cost.architectures import shipped
 
 RESERVED_STUDIES = ("models", "datasets", "logs", "benchmarks")  # folders below results/ that all studies share
 FORMAT_KEYS = {  # format -> what it takes beside its type
@@ -48,6 +49,7 @@ def cross_problems(raw: Mapping[str, Any]) -> list[str]:
                 f"models.{name}.encoder_decoder: found task {shown(model.get('task'))}; an assembled model needs task "
                 "seq2seq-lm"
             )
+        problems += _architecture_problems(f"models.{name}", model)
     for name, experiment in _mapping(raw, "experiments").items():
         problems += _reference_problems(f"experiments.{name}", experiment, raw)
         problems += _experiment_problems(f"experiments.{name}", experiment, models, datasets, methods)
@@ -98,6 +100,21 @@ def _method_problems(path: str, name: str, method: Mapping[str, Any]) -> Iterato
             f"{path}: found quantization {shown(method['quantization'])} without an adapter; quantized weights cannot "
             "be trained: add adapter: lora, or drop the quantization"
         )
+
+
+def _architecture_problems(path: str, model: Mapping[str, Any]) -> Iterator[str]:
+    source = _section(model, "source")
+    places = {f"{path}.architecture": model.get("architecture")}
+    if source.get("type") == "random":
+        places[f"{path}.source.architecture"] = source.get("architecture")
+        if model.get("architecture") is not None:
+            yield f"{path}.architecture: found beside a random source, which names its own; remove it"
+    for place, name in places.items():
+        if isinstance(name, str) and name and not name.endswith(".json") and name not in shipped():
+            yield (
+                f"{place}: found {shown(name)}; allowed: {', '.join(shipped())}, or the path of a .json file"
+                f"{nearest(name, shipped())}"
+            )
 
 
 def _dataset_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:

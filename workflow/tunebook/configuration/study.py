@@ -12,6 +12,7 @@ from typing import Any
 from tunebook.configuration.config import RESERVED_METHOD, Experiment, Method, Study
 from tunebook.records import identity_of
 
+DESCRIPTIVE = ("licence", "note", "rows")  # of a data set: they change nothing that is made of it
 BASE_SEED = 0  # the untouched model has no seed; its folder is named as the others are
 
 
@@ -103,7 +104,7 @@ def _raw_spec(study: Study, name: str) -> dict[str, Any]:
 
 def _dataset_spec(study: Study, name: str) -> dict[str, Any]:
     dataset = dump(study.datasets[name])
-    return {"name": name, **{key: value for key, value in dataset.items() if key not in ("format", "licence", "note")}}
+    return {"name": name, **{key: value for key, value in dataset.items() if key not in ("format", *DESCRIPTIVE)}}
 
 
 def _tokens_spec(study: Study, name: str) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def training_spec(run: Run) -> dict[str, Any]:
         key: run.spec["model"][key]
         for key in ("name", "source", "encoder_decoder", "dtype", "skip_modules", "chat_template")
     }
-    dataset = {k: v for k, v in run.spec["dataset"].items() if k not in ("licence", "note")}
+    dataset = {k: v for k, v in run.spec["dataset"].items() if k not in DESCRIPTIVE}
     return {**{key: run.spec[key] for key in keys}, "model": model, "dataset": dataset}
 
 

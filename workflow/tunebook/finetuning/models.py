@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import os
 import warnings
@@ -28,6 +30,7 @@ AUTO_CLASSES = {
 }
 PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
 HEADS = ("classifier", "score", "classification_head")  # new and trained whole, so never quantized
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 DROPOUTS = ("dropout", "hidden_dropout_prob", "resid_pdrop", "dropout_rate", "hidden_dropout")
 
 
@@ -43,6 +46,17 @@ def use_allowed_cores() -> None:
     """Compute on every core that this process may run on. Snakemake sets OMP_NUM_THREADS to a rule's threads, which is 1
     under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def return_freed_memory() -> None:
+    """Let the C library give the memory of every freed tensor of a megabyte and more back at once.
+
+    glibc raises that limit by itself to 32 MB, and then keeps what training frees in a heap that gaps make grow from step
+    to step: SmolLM2-135M with LoRA came to 4.8 GB after three steps and rose on, against 3.3 GB that stay; for that,
+    steps take about a tenth longer on a CPU. See mallopt(3). Nothing to do where the C library has no such limit.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def present_device() -> torch.device:

@@ -1,0 +1,235 @@
+"""The estimate: its counts are those of real models, its refusals say what would fit, and it needs no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import architectures
+from tests.configs import changed, valid_config
+from tunebook import estimate as stage
+from tunebook.configuration.validation import ConfigError, validate
+from tunebook.cost.advice import advice
+from tunebook.cost.architectures import SHIPPED, read_architecture, shipped
+from tunebook.cost.families import play
+from tunebook.cost.machine import Machine, gpu_in
+from tunebook.cost.memory import batch_of, estimate, setting_of
+from tunebook.cost.tape import Setting
+from tunebook.errors import TunebookError
+from tunebook.fetch_model import fetch_model
+from tunebook.finetuning.batching import Collator
+from tunebook.finetuning.models import add_adapter, load_model, optimizer_bytes, quiet_libraries, size_of
+from tunebook.finetuning.scoring import mean_loss
+from tunebook.resolve import resolve
+
+ROOT = Path(__file__).parents[1]
+FAMILIES = list(architectures.CONFIGS)
+KEPT_ALONE = ("decoder", "lm_head", "cls")  # of the assembled model, as the miniature study has it
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory):
+    """Family -> (architecture's path, folder of a model with random weights)."""
+    folder = tmp_path_factory.mktemp("random")
+    models = {}
+    for family in FAMILIES:
+        named = architectures.written(folder, family)
+        source = {"type": "random", "architecture": named, "seed": 0}
+        spec = {"name": family, "task": architectures.task_of(family), "source": source, "licence": "none"}
+        fetch_model({**spec, "encoder_decoder": family == "bert"}, folder / family)
+        models[family] = (named, folder / family)
+    return models
+
+
+def built(run, folder):
+    quiet_libraries()
+    return add_adapter(load_model(run, folder), run)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "int8-lora", "qlora"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sizes_are_those_of_the_model(fetched, family, method):
+    named, folder = fetched[family]
+    run = architectures.run_of(family, method, skip_modules=KEPT_ALONE if family == "bert" else ())
+    model, found = built(run, folder), estimate(run, read_architecture(named), gpu=False)
+    size = size_of(model)
+    assert found.parameters == size["parameters"]
+    assert found.trainable_parameters == size["trainable_parameters"]
+    assert found.weight_bytes + found.adapter_bytes == pytest.approx(size["weight_bytes"], rel=0.02)  # buffers
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert found.gradient_bytes == sum(parameter.numel() * parameter.element_size() for parameter in trained)
+
+
+def kept_bytes(model, run) -> int:
+    """Bytes that autograd keeps of a padded batch, weights aside."""
+    model.config.use_cache = False
+    model.train()
+    held = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in held:
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # alive, so that no address comes back
+        return tensor
+
+    training = run["training"]
+    lengths = [training["max_length"] - row % 2 for row in range(training["per_device_train_batch_size"])]
+    targets = [training["max_target_length"]] * len(lengths) if run["task"] == "seq2seq-lm" else lengths
+    rows = [
+        {"input_ids": list(range(4, 4 + length)), "labels": list(range(4, 4 + target))}
+        for length, target in zip(lengths, targets, strict=True)
+    ]
+    batch = Collator(task=run["task"], pad_id=0, decoder_start_id=0)(rows)
+    labels = batch.pop("labels")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        mean_loss(model(**batch), labels, None, task=run["task"])
+    return sum(size for size, _ in kept.values())
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])  # an int8 layer keeps its input where no hook sees it
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_are_those_that_autograd_keeps(fetched, family, method):
+    named, folder = fetched[family]
+    run = architectures.run_of(
+        family, method, max_length=24, max_target_length=7, per_device_train_batch_size=2, skip_modules=("decoder",)
+    )
+    trace = play(read_architecture(named).config, setting_of(run, gpu=False), batch_of(run, 2), encoder_decoder=family == "bert")
+    told = trace.tape.activation_bytes + 4 * trace.predictions * trace.vocabulary  # and the loss keeps its log-softmax
+    assert told == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "sgd", "adafactor"])
+def test_optimizer_bytes_are_those_of_its_state(fetched, optim):
+    named, folder = fetched["llama"]
+    run = architectures.run_of("llama", "full", optim=optim)
+    model = built(run, folder)
+    from transformers.optimization import Adafactor
+
+    parameters = list(model.parameters())
+    optimizer = {
+        "adamw_torch": lambda: torch.optim.AdamW(parameters),
+        "sgd": lambda: torch.optim.SGD(parameters, lr=0.1),
+        "adafactor": lambda: Adafactor(parameters, scale_parameter=False, relative_step=False, lr=0.1),
+    }[optim]()
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    found = estimate(run, read_architecture(named), gpu=False)
+    assert found.optimizer_bytes == pytest.approx(optimizer_bytes(optimizer), rel=0.01, abs=1000)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_architectures_have_the_parameters_that_they_say(name):
+    told = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
+    kind = told["config"]["model_type"]
+    task = {"t5": "seq2seq-lm", "bert": "sequence-classification"}.get(kind, "causal-lm")
+    setting = Setting(task=task, dtype="float32", quantization=None, adapter=None, mixed=False, gpu=False)
+    run = architectures.run_of("llama")
+    weights = play(told["config"], setting, batch_of(run, 1)).tape.weights
+    assert sum(weight.elements for weight in weights if not weight.name.startswith("classifier")) == told["parameters"]
+
+
+def test_checkpointing_and_smaller_batches_hold_less():
+    architecture = read_architecture("smollm2-135m")
+    peaks = [
+        estimate(architectures.run_of("llama", **training), architecture, gpu=True).train_peak_bytes
+        for training in ({}, {"activation_checkpointing": True}, {"per_device_train_batch_size": 4}, {"max_length": 256})
+    ]
+    assert max(peaks[1:]) < 0.75 * peaks[0]
+
+
+# --- the stage
+
+
+def resolved_study(folder: Path, name: str) -> Path:
+    import yaml
+
+    resolve(validate(yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))), folder)
+    return folder / "study.json"
+
+
+def estimated(folder, name, monkeypatch, machine) -> int:
+    from tunebook import __main__ as command_line
+
+    monkeypatch.setattr(stage, "present_machine", lambda environment: machine)
+    study = resolved_study(folder, name)
+    arguments = ["estimate", "--study", study, "--models", folder / "models", "--output", folder / "estimate.csv"]
+    return command_line.main([str(argument) for argument in arguments])
+
+
+def test_the_miniature_study_is_estimated_from_its_config(tmp_path, monkeypatch, capsys):
+    assert estimated(tmp_path, "config", monkeypatch, Machine("cpu", "CPU", 6 * 10**9, 5 * 10**9)) == 0
+    told = capsys.readouterr().out
+    assert "quotes/full/seed-0" in told
+    assert "download: 189 MB" in told
+    assert "fits a GPU of 16 GB: all" in told
+    assert len((tmp_path / "estimate.csv").read_text().splitlines()) == 1 + 2 * 7
+
+
+def test_a_study_that_cannot_fit_is_refused_after_its_table(tmp_path, monkeypatch, capsys):
+    assert estimated(tmp_path, "paper", monkeypatch, Machine("cpu", "CPU", 24 * 10**9, 20 * 10**9)) == 2
+    told = capsys.readouterr()
+    assert "medical/int8-lora/seed-0" in told.out
+    assert all(f"fits a GPU of {size} GB: " in told.out for size in (16, 24, 80))
+    assert "fp16 needs a GPU" in told.err
+    refused = told.err[told.err.index("- medical/int8-lora/seed-0: needs ") :].split("\n  - ")[0]
+    assert "this machine has 24.0 GB; any of these makes it fit:" in refused
+    assert refused.count("\n    - ") == 3
+    assert "per_device_train_batch_size: 2 with gradient_accumulation_steps: 4: " in refused
+    assert (tmp_path / "estimate.csv").exists()
+
+
+def test_advice_is_about_what_suffices():
+    run, architecture = architectures.run_of("llama", "full"), read_architecture("smollm2-135m")
+    needed = estimate(run, architecture, gpu=True)
+    alone = advice(run, architecture, gpu=True, room=needed.needed_bytes - 1)
+    assert alone[0].startswith("per_device_train_batch_size: 4 with gradient_accumulation_steps: 2: ")
+    together = advice(run, architecture, gpu=True, room=3_300_000_000)
+    assert len(together) == 1
+    assert " and " in together[0]
+    assert "take a smaller model or a larger device" in advice(run, architecture, gpu=True, room=10**9)[0]
+
+
+def test_a_model_of_unknown_shape_is_a_line_that_says_how_to_mend_it(tmp_path):
+    study = valid_config()
+    resolve(validate(study), tmp_path)
+    lines = {line.run["run"]: line for line in stage.lines_of(tmp_path / "study.json", tmp_path / "models")}
+    assert "models.writer.architecture" in lines["answers/int8-lora/seed-0"].problem
+    assert "not known: model writer" in stage.table(list(lines.values()))
+    (tmp_path / "models" / "writer").mkdir(parents=True)
+    config = tmp_path / "models" / "writer" / "config.json"
+    config.write_text(json.dumps({"model_type": "mamba"}))
+    lines = stage.lines_of(tmp_path / "study.json", tmp_path / "models")
+    assert any("models of type mamba are not known to the estimate" in line.problem for line in lines)
+    config.write_text(json.dumps(architectures.CONFIGS["llama"]))
+    lines = stage.lines_of(tmp_path / "study.json", tmp_path / "models")
+    assert next(line for line in lines if line.run["model"]["name"] == "writer").cpu.peak_bytes > 0
+
+
+def test_an_unknown_architecture_is_refused_with_the_nearest():
+    for path, value in (
+        ("models.writer.architecture", "opt-6.7"),
+        ("models.writer.source", {"type": "random", "architecture": "opt-6.7"}),
+    ):
+        with pytest.raises(ConfigError, match=r"architecture: found 'opt-6.7'; allowed: .*did you mean opt-6.7b"):
+            validate(changed(path, value))
+    validate(changed("models.writer.architecture", "mine.json"))
+    with pytest.raises(TunebookError, match="no such file"):
+        read_architecture("mine.json")
+
+
+def test_the_estimate_does_not_wait_for_torch():
+    code = "import sys, tunebook.estimate; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_smallest_gpu_counts():
+    listing = "NVIDIA A100-SXM4-80GB, 81920, 80000\nTesla T4, 15360, 15000\n"
+    assert gpu_in(listing) == Machine("gpu", "Tesla T4", 15360 << 20, 15000 << 20)
+    assert gpu_in("no devices were found\n") is None

@@ -1,0 +1,80 @@
+"""How long a run is and what it leaves: steps, validations, seconds and disk, from its spec and the rows it will have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunebook.cost.trial import Trial, validation_batch
+from tunebook.records import read_json
+
+if TYPE_CHECKING:
+    from tunebook.estimate import Line
+
+KEPT = 3  # checkpoints at once: the two newest and the best
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run's length before it runs; None where the number of rows is not known."""
+
+    training_rows: int | None = None
+    validation_batches: int | None = None
+    steps: int | None = None
+    validations: int | None = None
+    disk_bytes: int | None = None
+    checkpoint_bytes: int = 0
+
+    def seconds(self, trial: Trial) -> float | None:
+        """Seconds of the whole run, at most: start, steps and validations as the trial took them."""
+        if trial.seconds_a_step is None or self.steps is None:
+            return None
+        seconds = trial.other_s + self.steps * trial.seconds_a_step
+        if self.validations is not None and self.validation_batches is not None:
+            seconds += self.validations * self.validation_batches * trial.validation_s
+        return seconds
+
+
+def plan_of(line: Line, study: Path | None) -> Plan:
+    """A run's plan. `study`: study.json, beside which prepared data sets may tell their rows."""
+    from tunebook.finetuning.trainer import eval_steps
+
+    run, training = line.run, line.run["training"]
+    rows = rows_of(run["dataset"], study)
+    published = line.cpu.gradient_bytes  # what is trained, as it is stored
+    facts: dict[str, Any] = {
+        "disk_bytes": published,
+        "checkpoint_bytes": KEPT * (published + line.cpu.optimizer_bytes),
+    }
+    if rows is None:
+        return Plan(steps=training["max_steps"] if training["max_steps"] > 0 else None, **facts)
+    train, validation = rows
+    steps, total = eval_steps(train, run)
+    validated = min(validation, training["max_validation_rows"] or validation)
+    return Plan(
+        training_rows=train,
+        validation_batches=math.ceil(validated / validation_batch(training)),
+        steps=total,
+        validations=len(steps) + 1,  # and one before the first step
+        **facts,
+    )
+
+
+def rows_of(dataset: dict[str, Any], study: Path | None) -> tuple[int, int] | None:
+    """(training rows, validation rows): of the prepared data set if there is one, else what the config expects, before
+    copies and unusable rows are taken away; None where it does not say."""
+    profile = study.parent / "datasets" / dataset["name"] / "profile.json" if study else None
+    if profile and profile.exists():
+        splits = read_json(profile)["splits"]
+        return splits["train"], splits["validation"]
+    rows = dataset["source"]["rows"] if dataset["source"]["type"] == "generated" else dataset["rows"]
+    if rows is None:
+        return None
+    held = {split: _held_out(dataset["split"][split], rows) for split in ("validation", "test")}
+    return max(1, rows - sum(held.values())), held["validation"]
+
+
+def _held_out(size: float, rows: int) -> int:
+    return round(size * rows) if size < 1 else int(size)

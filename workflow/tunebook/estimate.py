@@ -1,0 +1,196 @@
+"""Stage `estimate`: what each run of a study will hold in memory, and whether it fits, from the config alone."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tunebook.cost.advice import advice, gigabytes
+from tunebook.cost.architectures import Architecture
+from tunebook.cost.machine import Machine, present_machine
+from tunebook.cost.memory import Estimate, estimate
+from tunebook.cost.study import architecture_of, download_bytes, seeds_of, trained_runs
+from tunebook.errors import TunebookError
+from tunebook.records import read_json, write_text
+
+SIZES = (16, 24, 80)  # GB (10^9 bytes) of the GPUs that people have
+COLUMNS = (
+    "parameters",
+    "trained",
+    "weights",
+    "adapter",
+    "gradients",
+    "optimizer",
+    "activations",
+    "peak, CPU",
+    "peak, GPU",
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A run's estimates for both kinds of device, or the reason why there are none."""
+
+    run: dict[str, Any]
+    seeds: int
+    architecture: Architecture | None = None
+    cpu: Estimate | None = None
+    gpu: Estimate | None = None
+    download: int | None = None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.run["run"] if self.seeds == 1 else f"{self.run['run']} (x {self.seeds} seeds)"
+
+    def on(self, device: str) -> Estimate | None:
+        return self.gpu if device == "gpu" else self.cpu
+
+    def needs_gpu(self) -> str:
+        """What of the run only a GPU can do; nothing if a CPU will do."""
+        training = self.run["training"]
+        if training["fp16"]:
+            return "fp16"
+        return training["optim"] if training["optim"].startswith("paged_") else ""
+
+
+def lines_of(study: Path, models: Path) -> list[Line]:
+    """A line for each trained run of a study. `study`: study.json; `models`: folder of the fetched models."""
+    return [_line(run, seeds_of(study, run), models) for run in trained_runs(study)]
+
+
+def _line(run: dict[str, Any], seeds: int, models: Path) -> Line:
+    try:
+        architecture = architecture_of(run["model"], models)
+        cpu, gpu = (estimate(run, architecture, gpu=gpu) for gpu in (False, True))
+    except TunebookError as error:
+        return Line(run, seeds, problem=str(error))
+    except KeyError as error:
+        return Line(run, seeds, problem=f"its architecture does not say {error}")
+    stored = cpu.stored_bytes // architecture.stored_bytes
+    return Line(run, seeds, architecture, cpu, gpu, download_bytes(run["model"], architecture, stored))
+
+
+def table(lines: list[Line]) -> str:
+    """The estimates as text, a run a line."""
+    rows = [("run", *COLUMNS)]
+    for line in lines:
+        if line.cpu is None or line.gpu is None:
+            rows.append((line.name, f"not known: {line.problem}"))
+            continue
+        found = line.cpu
+        sizes = (found.weight_bytes, found.adapter_bytes, found.gradient_bytes, found.optimizer_bytes)
+        rows.append(
+            (
+                line.name,
+                f"{found.parameters / 1e6:.1f} M",
+                f"{found.trainable_parameters / 1e6:.2f} M",
+                *map(gigabytes, (*sizes, found.activation_bytes, found.peak_bytes, line.gpu.peak_bytes)),
+            )
+        )
+    whole = [row for row in rows if len(row) > 2]
+    widths = [max(len(row[column]) for row in whole) for column in range(len(whole[0]))]
+    widths[0] = max(len(row[0]) for row in rows)
+    text = [row[0].ljust(widths[0]) + "  " + _cells(row[1:], widths[1:]) for row in rows]
+    return "\n".join(line.rstrip() for line in text)
+
+
+def _cells(cells: tuple[str, ...], widths: list[int]) -> str:
+    if len(cells) == 1:
+        return cells[0]
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def fitting(lines: list[Line]) -> str:
+    """Which runs fit a GPU of each of the usual sizes."""
+    text = []
+    for size in SIZES:
+        known = [line for line in lines if line.gpu is not None]
+        fit = [line for line in known if line.gpu.needed_bytes <= size * 10**9]
+        too_large = [f"{line.name} ({gigabytes(line.gpu.needed_bytes)})" for line in known if line not in fit]
+        names = ", ".join(line.name for line in fit) or "none"
+        rest = f"; too large: {', '.join(too_large)}" if too_large else ""
+        text.append(f"fits a GPU of {size} GB: {'all' if known and not too_large else names}{rest}")
+    return "\n".join(text)
+
+
+def downloads(lines: list[Line]) -> str:
+    """What is downloaded for the models of a study; data sets come on top."""
+    models = {line.run["model"]["name"]: line for line in lines}
+    sizes = {name: line.download for name, line in models.items()}
+    total = sum(size for size in sizes.values() if size)
+    each = ", ".join(f"{name} {gigabytes(size) if size != 0 else 'none'}" for name, size in sizes.items())
+    unknown = [name for name, size in sizes.items() if size is None]
+    more = f" and {', '.join(unknown)}, whose size is not known (models.{unknown[0]}.download_bytes)" if unknown else ""
+    return f"download: {gigabytes(total)}{more} ({each}); data sets come on top"
+
+
+def refusals(lines: list[Line], machine: Machine) -> list[str]:
+    """Runs that this machine cannot train: what was found, what is allowed, and changes that would make them fit."""
+    text = []
+    for line in lines:
+        found = line.on(machine.device)
+        if found is None or line.architecture is None:
+            continue
+        gpu = machine.device == "gpu"
+        if line.needs_gpu() and not gpu:
+            text.append(f"{line.name}: {line.needs_gpu()} needs a GPU, and this machine has none: take bf16, or a GPU")
+        elif found.needed_bytes > machine.memory_bytes:
+            changes = advice(line.run, line.architecture, gpu=gpu, room=machine.memory_bytes)
+            text.append(
+                f"{line.name}: needs {gigabytes(found.needed_bytes)}, this machine has {gigabytes(machine.memory_bytes)}; "
+                f"{'any of these makes it fit' if len(changes) > 1 else 'to make it fit'}:"
+                + "".join(f"\n    - {change}" for change in changes)
+            )
+    return text
+
+
+def as_csv(lines: list[Line]) -> str:
+    """estimate.csv: a line a run and device."""
+    found = [(line, each) for line in lines for each in (line.cpu, line.gpu) if each is not None]
+    columns = ["run", "device", "peak_bytes", "needed_bytes", "download_bytes"]
+    columns += [key for key in asdict(found[0][1]) if key not in columns] if found else []
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for line, each in found:
+        sums = {"peak_bytes": each.peak_bytes, "needed_bytes": each.needed_bytes, "download_bytes": line.download}
+        writer.writerow({**asdict(each), **sums})
+    return text.getvalue()
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", type=Path, required=True, help="study.json")
+    parser.add_argument("--models", type=Path, required=True, help="folder of the fetched models, where there are any")
+    parser.add_argument("--output", type=Path, required=True, help="estimate.csv")
+
+
+def main(args: argparse.Namespace) -> None:
+    machine = present_machine(os.environ)
+    lines = lines_of(args.study, args.models)
+    title = read_json(args.study)["study"]
+    write_text(args.output, as_csv(lines))
+    print(f"Estimate for the study {title}, from its config; written to {args.output}\n")
+    print(table(lines))
+    print(
+        "\nPeaks are of training with every row as long as max_length allows. A CPU's holds the libraries, too; a GPU's is what"
+    )
+    print("torch allocates, and the lines below add a context of 0.6 GB and 5 % that is lost between blocks.\n")
+    print(downloads(lines))
+    print(fitting(lines))
+    print(
+        f"this machine: {machine.name} with {gigabytes(machine.memory_bytes)}, {gigabytes(machine.free_bytes)} free now",
+        flush=True,
+    )
+    refused = refusals(lines, machine)
+    if refused:
+        count = f"{len(refused)} of {len(lines)} runs"
+        raise TunebookError(
+            f"{count} cannot be trained on this machine\n" + "\n".join(f"  - {each}" for each in refused)
+        )
+    print("every run whose size is known fits this machine")
