@@ -236,6 +236,7 @@ class Experiment(Section):
     dataset: Name
     model: Name
     methods: tuple[Name, ...] = Field(min_length=1, description="methods to compare; base is always there")
+    gpus: int = Field(1, ge=1, le=64, description="GPUs of one machine that train a run together")
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1, description="one run a seed")
     training: Training = Training()
     adapter: Lora = Lora()

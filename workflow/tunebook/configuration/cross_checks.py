@@ -240,6 +240,7 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
     if model and dataset:
         yield from _combination_problems(path, experiment, model, dataset)
     yield from _precision_problems(path, experiment, model)
+    yield from _gpu_problems(path, experiment)
 
 
 def _reference(path: str, name: Any, names: list[str] | None, where: str) -> Iterator[str]:
@@ -290,6 +291,24 @@ def _combination_problems(path: str, experiment: Mapping, model: Mapping, datase
         )
     if task in ("seq2seq-lm", "sequence-classification") and dataset.get("messages") and dataset.get("label"):
         yield f"{path}: found task {task} on data set {name}, whose rows are conversations; choose a causal-lm model"
+
+
+def _gpu_problems(path: str, experiment: Mapping) -> Iterator[str]:
+    """Several GPUs share the rows of a step; a share is the same for each."""
+    gpus, shared = experiment.get("gpus"), _section(experiment, "training")
+    if not isinstance(gpus, int) or gpus < 2:
+        return
+    keys = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    told = set()
+    for override in ({}, *_mapping(experiment, "overrides").values()):
+        training = {**shared, **_section(override, "training")}
+        sizes = [training.get(key, Training.model_fields[key].default) for key in keys]
+        if all(type(size) is int for size in sizes) and (rows := sizes[0] * sizes[1]) % gpus and rows not in told:
+            told.add(rows)
+            yield (
+                f"{path}.gpus: found {gpus}, which does not divide the {rows} rows of a step ({sizes[0]} "
+                f"per_device_train_batch_size x {sizes[1]} gradient_accumulation_steps); each GPU takes the same share"
+            )
 
 
 def _precision_problems(path: str, experiment: Mapping, model: Mapping) -> Iterator[str]:

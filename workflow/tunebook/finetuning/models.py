@@ -16,6 +16,7 @@ from tunebook.errors import TunebookError
 from tunebook.finetuning.quantization import (
     COMPUTE_DTYPE,
     assert_quantized,
+    is_quantized,
     keep_nf4_layout,
     let_falcon_be_quantized,
     quantization_config,
@@ -39,15 +40,16 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|peft|bitsandbytes|torch)")
 
 
-def use_allowed_cores() -> None:
+def use_allowed_cores(*, sharers: int = 1) -> None:
     """Compute on every core that this process may run on. Snakemake sets OMP_NUM_THREADS to a rule's threads, which is 1
-    under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept. `sharers`: processes that
+    share the cores."""
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // sharers))
 
 
 def present_device() -> torch.device:
-    """The device that a stage computes on: the first GPU that it may see, else the CPU."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    """The device that a stage computes on: the first GPU that it may see, or its own of several; else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = None) -> torch.nn.Module:
@@ -136,7 +138,8 @@ def load_finetuned(run: dict[str, Any], folder: Path, adapter: Path | None) -> t
 
 
 def size_of(model: torch.nn.Module) -> dict[str, int]:
-    """What a model holds: parameters (counted as before quantization), those that are trained, bytes of all weights.
+    """What a model holds: quantized layers, parameters (counted as before quantization), those that are trained, bytes of
+    all weights.
 
     A 4-bit weight packs two values into a byte, so that its parameters are counted from its original shape.
     """
@@ -151,7 +154,12 @@ def size_of(model: torch.nn.Module) -> dict[str, int]:
         scales = getattr(parameter, "SCB", None)
         weight_bytes += scales.numel() * scales.element_size() if isinstance(scales, torch.Tensor) else 0
     weight_bytes += sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-    return {"parameters": parameters, "trainable_parameters": trainable, "weight_bytes": weight_bytes}
+    return {
+        "quantized_layers": sum(is_quantized(module) for module in model.modules()),
+        "parameters": parameters,
+        "trainable_parameters": trainable,
+        "weight_bytes": weight_bytes,
+    }
 
 
 def _state_bytes(state: Any) -> int:
