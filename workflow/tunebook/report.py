@@ -38,6 +38,7 @@ from tunebook.reporting.diagnosis import RULES, diagnose
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
+from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.tables import build_tables
@@ -109,6 +110,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "rivalry": rivalry(experiment, choice),
         "synthetic": experiment.dataset["synthetic"] or experiment.profile["synthetic"],
         "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
+        "comparability": comparability(experiment) if experiment.spec["published"] else None,
         "wide": len(experiment.methods) > 1,
         "medical": any(word in told for word in MEDICAL_WORDS),
         "examples": [_example(row) for row in experiment.profile["examples"]],
@@ -118,6 +120,8 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "exchanges_left_out": left_out,
         "tables": {
             "losses": report_tables.losses_table(experiment),
+            "published": report_tables.published_table(experiment) if experiment.spec["published"] else None,
+            "grounds": report_tables.grounds_table(experiment) if experiment.spec["published"] else None,
             "metrics": report_tables.metrics_table(experiment),
             "contests": report_tables.contests_table(experiment),
             "methods": report_tables.methods_table(experiment),

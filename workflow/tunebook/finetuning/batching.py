@@ -53,6 +53,13 @@ def longest_first(lengths: list[int]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
 
 
+def batches_by_length(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+    """Indices of rows in batches of like length, the longest first."""
+    order = longest_first(lengths)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
 class LengthGroupedSampler(torch.utils.data.Sampler):
     """Row indices for training: shuffled, with rows of like length side by side, so that little is padded.
 
@@ -92,9 +99,10 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
         yield from [len(self.lengths)] * self.blanks
 
 
-def blank_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without a supervised token, like `row` but short: it adds nothing to a loss, a gradient or a count."""
-    return {"input_ids": row["input_ids"][:2], "labels": [NO_LOSS] * len(row["labels"][:2])}
+def blank_row(row: dict[str, Any], task: str) -> dict[str, Any]:
+    """A row without a supervised token, with the first ids of `row`: it adds nothing to a loss, a gradient or a count."""
+    ids = row["input_ids"][:2]
+    return {"input_ids": ids, "labels": [NO_LOSS] * (len(ids) if task == "causal-lm" else 1)}
 
 
 def left_padded(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:

@@ -58,7 +58,10 @@ class TokenTrainer(Trainer):
     def __init__(self, *, rows: list, validation_rows: list, collate: Collator, wall_s: float, **options: Any) -> None:
         loss = functools.partial(mean_loss, task=collate.task)
         super().__init__(
-            train_dataset=[*rows, blank_row(rows[0])], data_collator=collate, compute_loss_func=loss, **options
+            train_dataset=[*rows, blank_row(rows[0], collate.task)],
+            data_collator=collate,
+            compute_loss_func=loss,
+            **options,
         )
         self.remove_callback(PrinterCallback)
         if self.args.fp16 and self.accelerator.device.type == "cpu":
