@@ -11,10 +11,12 @@ import torch
 
 from tests import tiny
 from tests.stages import prepared, run_stage, train_arguments, trained
+from tests.test_scoring import run_for
 from tunebook import __main__ as command_line
 from tunebook import evaluate, train
-from tunebook.finetuning import memory
+from tunebook.errors import TunebookError
 from tunebook.finetuning.memory import in_batches, is_out_of_memory, smaller_divisor
+from tunebook.finetuning.models import load_model
 from tunebook.records import read_json
 
 TRAINING = {"learning_rate": 0.01, "max_steps": 4, "evals_per_epoch": 3, "max_length": 32}
@@ -98,6 +100,14 @@ def test_one_row_that_does_not_fit_is_an_error_with_its_cure(tmp_path, monkeypat
     assert not (places["results"] / "runs/words/lora/seed-0/adapter").exists()
 
 
+@pytest.mark.parametrize("run_out", [of_the_gpu, of_the_cpu])
+def test_weights_that_do_not_fit_are_an_error_with_its_cure(tmp_path, monkeypatch, run_out):
+    tiny.model(tmp_path, "llama")
+    monkeypatch.setattr(torch.nn.Module, "to", lambda *_: run_out())
+    with pytest.raises(TunebookError, match="weights alone do not fit; quantize them"):
+        load_model(run_for("llama"), tmp_path)
+
+
 def test_another_error_is_not_taken_for_it(tmp_path, monkeypatch):
     def broken():
         raise RuntimeError("expected scalar type Float but found Half")
@@ -146,5 +156,5 @@ def test_batches_are_halved_once_and_stay_so():
 
 def test_a_micro_batch_divides_the_batch():
     assert [smaller_divisor(rows) for rows in (2, 6, 8, 9, 7)] == [1, 3, 4, 3, 1]
-    with pytest.raises(memory.TunebookError, match="one row at a time"):
+    with pytest.raises(TunebookError, match="one row at a time"):
         smaller_divisor(1)

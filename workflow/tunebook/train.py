@@ -56,7 +56,7 @@ HISTORY = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "toke
 
 
 class Stopped(Exception):
-    """Training was stopped before its end, with a checkpoint."""
+    """Training was stopped before its end; the next try goes on from its last checkpoint."""
 
 
 def train(
@@ -65,11 +65,12 @@ def train(
     """Train a run (run.json) to its end.
 
     `model`, `tokens`: folders of the fetched model and of the experiment's tokens; `work`: folder for checkpoints,
-    resumed if it holds any; `deadline`: when to have stopped, on the clock of time.monotonic. Returns the newest checkpoint and facts for the record. Raises Stopped after a signal or at
-    the time limit, and TunebookError where nothing can be trained.
+    resumed if it holds any; `deadline`: when to have stopped, on the clock of time.monotonic. Returns the newest checkpoint
+    and facts for the record. Raises Stopped after a signal, at the time limit, or where one of several processes ran out of
+    memory, and TunebookError where nothing can be trained.
     """
     splits = {split: read_tokens(tokens, split) for split in ("train", "validation")}
-    micro_batch = min(largest_micro_batch(run), _micro_batch_that_fits(work))
+    micro_batch = largest_micro_batch(run, _micro_batch_that_fits(work))
     while True:
         try:
             return _train_once(run, model, splits, work, micro_batch, deadline)

@@ -13,6 +13,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.memory import is_out_of_memory
 from tunebook.finetuning.quantization import (
     COMPUTE_DTYPE,
     assert_quantized,
@@ -55,7 +56,8 @@ def present_device() -> torch.device:
 def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = None) -> torch.nn.Module:
     """The pretrained model of a run (run.json), quantized as the run asks, on the present device.
 
-    Raises TunebookError if the files do not make the model, or if a layer that should be quantized is not.
+    Raises TunebookError if the files do not make the model, if its weights do not fit into memory, or if a layer that
+    should be quantized is not.
     """
     model_spec, quantization = run["model"], run["quantization"]
     skip = [*model_spec["skip_modules"], *(HEADS if run["task"] == "sequence-classification" else ())]
@@ -71,10 +73,15 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
         model = AUTO_CLASSES[run["task"]].from_pretrained(
             folder, config=config, use_safetensors=True, local_files_only=True, **options
         )
+        if not quantization:
+            model = model.to(present_device())
     except (OSError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise TunebookError(
+                f"{folder}: out of memory before the first row: the weights alone do not fit; quantize them (a method with "
+                "int8 or nf4), take a dtype of 16 bits, or a larger device"
+            ) from None
         raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
-    if not quantization:
-        model = model.to(present_device())
     keep_nf4_layout(model)
     assert_quantized(model, quantization, skip)
     return model

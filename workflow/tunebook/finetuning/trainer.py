@@ -237,10 +237,10 @@ def rows_of_a_step(run: dict[str, Any]) -> int:
     return run["training"]["per_device_train_batch_size"] * run["training"]["gradient_accumulation_steps"]
 
 
-def largest_micro_batch(run: dict[str, Any]) -> int:
+def largest_micro_batch(run: dict[str, Any], fits: float = math.inf) -> int:
     """Rows at a time in each process: as configured, or the most below it that make up the process's share of a step.
 
-    Raises TunebookError where the processes cannot have equal shares.
+    `fits`: how many fit into memory, where that is known. Raises TunebookError where the processes cannot have equal shares.
     """
     share, rest = divmod(rows_of_a_step(run), processes.count())
     if rest:
@@ -248,8 +248,8 @@ def largest_micro_batch(run: dict[str, Any]) -> int:
             f"found {processes.count()} processes for a step of {rows_of_a_step(run)} rows; their number must divide it: "
             "change gpus (or --nproc-per-node), per_device_train_batch_size or gradient_accumulation_steps"
         )
-    configured = min(run["training"]["per_device_train_batch_size"], share)
-    return next(size for size in range(configured, 0, -1) if share % size == 0)
+    most = min(run["training"]["per_device_train_batch_size"], share, fits)
+    return next(size for size in range(most, 0, -1) if share % size == 0)
 
 
 def plan_of(rows: int, run: dict[str, Any]) -> Plan:
