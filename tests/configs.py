@@ -105,6 +105,7 @@ _VALID: dict[str, Any] = {
             "published": {
                 "source": "a table",
                 "model": "a large model",
+                "dataset": "other pairs",
                 "comparable": False,
                 "why": "another model",
                 "losses": [{"epoch": 1, "validation_loss": 1.5}],

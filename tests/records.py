@@ -125,6 +125,9 @@ def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> 
         "published": {
             "source": "Figure 0",
             "model": "a larger one",
+            "dataset": "real toys",
+            "rows": {"train": 99, "validation": 11},
+            "loss_over": "batches",
             "comparable": False,
             "why": "Another model.",
             "losses": losses,

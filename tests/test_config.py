@@ -49,6 +49,9 @@ BROKEN = [
     ("experiments.answers.published.losses.0.epochs", 1, "losses.0.epochs: unknown key (found 1); did you mean epoch?"),
     (f"{OVERRIDES}.full.trainings", {},
      f"{OVERRIDES}.full.trainings: unknown key (found an empty mapping); did you mean training?"),
+    ("experiments.answers.gpus", 0, "experiments.answers.gpus: found 0; it should be greater than or equal to 1"),
+    ("experiments.answers.gpus", 3,
+     "experiments.answers.gpus: found 3, which does not divide the 8 rows of a step (8 per_device_train_batch_size x 1 "),
     # wrong types
     ("title", 5, "title: found 5; expected a text; write it in quotes"),
     ("title", None, "title: found nothing; expected a text"),

@@ -108,6 +108,31 @@ def test_another_time_limit_runs_nothing_again(finished):
     assert "Nothing to be done" in snakemake(finished, "-n", "--set-resources", "train:runtime=10")
 
 
+def test_another_number_of_gpus_runs_no_training_again(finished, config):
+    config["experiments"]["words"]["gpus"] = 2
+    write(finished, config)
+    assert set(planned(finished)) == set(BOUND)
+
+
+@pytest.mark.parametrize(
+    ("given", "starts", "asks"),
+    [
+        ([], "torchrun --standalone --nproc-per-node 2 --shutdown-timeout 120 -m tunebook train --run ", "gpu=2"),
+        (["--resources", "gpu=2"], "torchrun --standalone --nproc-per-node 2 --shutdown-timeout 120 -m", "gpu=2"),
+        (["--resources", "gpu=1"], "python -m tunebook train --run ", "gpu=1"),
+        (["--set-resources", "train:gpu=0", "train:gres='gpu:2'"], "torchrun --standalone --nproc-per-node 2", "gres"),
+    ],
+)
+def test_training_on_two_gpus_is_started_by_torchrun(finished, config, given, starts, asks):
+    config["experiments"]["words"] |= {"gpus": 2, "seeds": [7]}
+    write(finished, config)
+    output = snakemake(finished, "-n", "-p", *given)
+    block = next(part for part in re.split(r"\n\n", output) if "train/words.int8-lora.seed-7.log" in part)
+    assert starts in output
+    assert asks in re.search(r"resources: (.*)", block)[1]
+    assert "gpu=1" in next(part for part in output.split("\n\n") if "evaluate/words.int8-lora.seed-7.log" in part)
+
+
 def test_a_learning_rate_runs_its_own_experiment_again(finished, config):
     config["experiments"]["words"]["training"]["learning_rate"] = 0.005
     write(finished, config)

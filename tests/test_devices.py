@@ -18,10 +18,11 @@ from tunebook.finetuning import devices
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
 JOB = """
+import os
 import sys
 from pathlib import Path
 from tunebook.finetuning.devices import claim_device
-environment = {}
+environment = {key: value for key, value in os.environ.items() if "LOCAL_" in key}
 claim_device(environment, ids=sys.argv[2:], folder=Path(sys.argv[1]))
 print(environment["CUDA_VISIBLE_DEVICES"], flush=True)
 sys.stdin.read()
@@ -39,10 +40,10 @@ def start(tmp_path):
     """Start a job that claims one of the given devices and holds it until it is killed or its input is closed."""
     jobs = []
 
-    def start(*ids: str) -> subprocess.Popen:
+    def start(*ids: str, **environment: str) -> subprocess.Popen:
         command = [sys.executable, "-c", JOB, str(tmp_path), *ids]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        jobs.append(subprocess.Popen(command, env={"PYTHONPATH": str(WORKFLOW)}, **pipes))
+        jobs.append(subprocess.Popen(command, env={"PYTHONPATH": str(WORKFLOW), **environment}, **pipes))
         return jobs[-1]
 
     yield start
@@ -76,7 +77,21 @@ def test_the_device_of_a_killed_job_is_free_again(start):
     assert start("0").stdout.readline().strip() == "0"
 
 
-@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "LOCAL_RANK"])
+def test_processes_of_torchrun_hold_all_their_devices_or_none(start, tmp_path):
+    single = start("0", "1", "2")
+    assert single.stdout.readline().strip() == "0"
+    pair = [start("0", "1", "2", LOCAL_RANK=rank, LOCAL_WORLD_SIZE="2") for rank in ("1", "0")]
+    assert [job.stdout.readline().strip() for job in pair] == ["1,2", "1,2"]
+    trio = start("0", "1", "2", LOCAL_RANK="0", LOCAL_WORLD_SIZE="3", TORCHELASTIC_RUN_ID="other")
+    assert "waiting for 3 free GPUs: other jobs hold too many of the 3" in trio.stdout.readline()
+    single.stdin.close()
+    single.wait()
+    assert start("0", "1", "2").stdout.readline().strip() == "0"  # the one that waits holds none meanwhile
+    with pytest.raises(TunebookError, match="found 3 GPUs for 4 processes"):
+        devices.claim_device({"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "4"}, ids=["0", "1", "2"], folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"])
 def test_what_others_chose_is_kept(tmp_path, name):
     environment = {name: "3"}
     assert devices.claim_device(environment, ids=["0", "1"], folder=tmp_path) is None
@@ -108,7 +123,6 @@ def test_the_folder_of_locks_is_the_users_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("training", "device", "message"),
     [
-        ({"fp16": True}, {"gpu": False}, "this process sees no GPU.*set fp16: false"),
         ({"optim": "paged_adamw_8bit"}, {"gpu": False}, "no GPU whose memory could be paged.*optim: adamw_8bit"),
         ({"bf16": True}, {"gpu": True, "has_bf16": False}, "no bfloat16; set bf16: false"),
     ],
@@ -118,16 +132,16 @@ def test_what_a_device_cannot_do_is_an_error_with_its_cure(training, device, mes
         devices.check_device(Training(**training).model_dump(), **device)
 
 
-@pytest.mark.parametrize("training", [{}, {"bf16": True}, {"optim": "adamw_8bit"}])
+@pytest.mark.parametrize("training", [{}, {"bf16": True}, {"fp16": True}, {"optim": "adamw_8bit"}])
 def test_what_a_cpu_can_do_is_let_through(training):
     devices.check_device(Training(**training).model_dump(), gpu=False)
 
 
 def test_training_says_so_before_it_starts(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    places = prepared(tiny.study(tmp_path, training={"fp16": True}), tmp_path)
+    places = prepared(tiny.study(tmp_path, training={"optim": "paged_adamw_8bit"}), tmp_path)
     assert command_line.main([str(part) for part in train_arguments(places, "words/lora/seed-0")]) == 2
-    assert "training.fp16: found true" in capsys.readouterr().err
+    assert "training.optim: found paged_adamw_8bit" in capsys.readouterr().err
     assert not (places["results"] / "checkpoints").exists()
 
 

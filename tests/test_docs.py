@@ -36,6 +36,7 @@ HEADINGS = {  # section of the config -> where the README has its table: a headi
     config.Generation: "### Generation",
     config.Published: "### Published",
     config.PublishedLoss: "### Published loss",
+    config.PublishedRows: "### Published rows",
 }
 SECTIONS = [
     section for section in vars(config).values() if isinstance(section, type) and issubclass(section, BaseModel)

@@ -192,6 +192,15 @@ def test_a_fault_is_told_in_one_message_and_leaves_nothing(hub, tmp_path, case, 
     assert not Path("/tmp/tunebook-was-here").exists()
 
 
+def test_a_fault_of_ours_is_not_laid_at_the_hubs_door(hub, tmp_path, monkeypatch):
+    def faulty(*_):
+        raise KeyError("size")
+
+    monkeypatch.setattr("tunebook.data.sources.hub.hub_selection.model_files", faulty)
+    with pytest.raises(KeyError):
+        fetched_model(tmp_path)
+
+
 def test_after_a_fault_the_next_try_is_whole(hub, tmp_path):
     hub.faults["model.safetensors"] = "wrong bytes"
     with pytest.raises(TunebookError):

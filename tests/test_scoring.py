@@ -58,6 +58,32 @@ def test_the_batch_size_changes_no_loss(tmp_path, family):
     assert [loss for loss, _ in score(model, rows, collate, 3)] == pytest.approx([loss for loss, _ in by_row], abs=1e-4)
 
 
+@pytest.mark.parametrize("family", ["llama", "t5", "opt", "falcon"])
+def test_rows_of_a_batch_do_not_see_each_other(tmp_path, family):
+    """Rows are padded and never packed: each token's loss is the one that its row has alone, whatever stands beside it."""
+    tiny.model(tmp_path, family)
+    model, tokenizer = load_model(run_for(family), tmp_path).eval(), load_tokenizer(tmp_path)
+    collate = collator_for(run_for(family)["task"], tokenizer, model)
+
+    def losses(*texts: str) -> list[list[float]]:
+        rows = []
+        for text in texts:
+            ids = tokenizer(text)["input_ids"] + [3]
+            rows.append({"input_ids": ids, "labels": ids if family == "t5" else [NO_LOSS, *ids[1:]]})
+        batch = collate(rows)
+        found = token_losses(model(**batch).logits, batch["labels"], collate.task)
+        return [each[each != 0].tolist() for each in found]
+
+    with torch.no_grad():
+        short, long = "profit rose", "the first day of the time that you make water"
+        alone = losses(short)[0]
+        assert len(alone) >= 2
+        for neighbours in ([long], ["sales", "it is hot"], [long, long, short]):
+            for place in range(len(neighbours) + 1):
+                beside = losses(*neighbours[:place], short, *neighbours[place:])[place]
+                assert beside == pytest.approx(alone, abs=1e-5)
+
+
 def test_the_loss_is_that_of_transformers(tmp_path):
     tiny.model(tmp_path, "llama")
     model, tokenizer = load_model(run_for("llama"), tmp_path), load_tokenizer(tmp_path)

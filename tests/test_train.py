@@ -7,10 +7,12 @@ import json
 import numpy
 import pytest
 import safetensors.numpy
+import torch
 
 from tests import tiny
 from tests.stages import prepared, trained
 from tunebook import __main__ as command_line
+from tunebook import train
 from tunebook.data.splits import read_tokens
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.models import load_finetuned
@@ -94,6 +96,31 @@ def test_the_best_checkpoint_is_published(tmp_path):
     collate = collator_for(run["task"], load_tokenizer(places["model"]), model)
     assert mean_over_tokens(score(model, rows, collate, 4)) == pytest.approx(record["best_validation_loss"], abs=1e-5)
     assert not list((places["results"] / "checkpoints").glob("*/checkpoint-*"))
+
+
+@pytest.mark.parametrize("family", ["opt", "falcon"])
+def test_float16_is_float16_on_a_cpu_too(tmp_path, monkeypatch, family):
+    """Fails where accelerate leaves it out; losses are near those of float32."""
+    computed, load = set(), train.load_model
+
+    def watched(*arguments, **options):
+        model = load(*arguments, **options)
+        model.lm_head.register_forward_hook(lambda module, given, output: computed.add(output.dtype))
+        return model
+
+    losses = []
+    for fp16 in (False, True):
+        folder = tmp_path / str(fp16)
+        folder.mkdir()
+        training = {"fp16": fp16, "max_steps": 3, "max_length": 32, "learning_rate": 1e-3, "evals_per_epoch": 1}
+        config = tiny.study(
+            folder, family=family, methods=["int8-lora"], training=training, adapter={"lora_dropout": 0}
+        )
+        monkeypatch.setattr(train, "load_model", watched if fp16 else load)
+        _, history = trained(prepared(config, folder), "words/int8-lora/seed-0")
+        losses.append(history.loc[history["split"] == "train", "loss"].to_numpy())
+    assert torch.float16 in computed
+    numpy.testing.assert_allclose(losses[1], losses[0], rtol=5e-3)
 
 
 def test_early_stopping_stops(tmp_path):

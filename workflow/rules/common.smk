@@ -106,6 +106,22 @@ def adapter_of(wildcards):
     return f"{RESULTS}/runs/{run.name}/adapter" if run.trained else []
 
 
+def gpus_of(wildcards):
+    """GPUs that train a run together."""
+    return STUDY.experiments[wildcards.experiment].gpus
+
+
+def launcher(wildcards, resources):
+    """What starts training: Python, or torchrun with a process for each GPU that the job was given. Params that come of
+    resources run nothing again: how many GPUs computed it is no part of what a run is.
+    """
+    # a job that asks for more than `--resources gpu=N` is given N; where a profile asks by `gres`, gpu is 0
+    given = gpus_of(wildcards) if resources.get("gres") else resources.gpu
+    if given < 2:
+        return "python"
+    return f"torchrun --standalone --nproc-per-node {given} --shutdown-timeout 120"
+
+
 def time_limit(resources):
     """Tell training when to stop with a checkpoint, where the job has a limit (`runtime`, minutes): two minutes before it,
     or at half of a short one, for Snakemake's own start and for publishing. Params that come of resources run nothing again.

@@ -20,6 +20,7 @@ rule tables:
             )
             for name in (
                 "losses",
+                "published",
                 "runs",
                 "metrics",
                 "seeds",

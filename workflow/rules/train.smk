@@ -18,14 +18,15 @@ rule train:
     conda:
         "../../envs/tunebook.yaml"
     resources:
-        gpu=1,
+        gpu=gpus_of,
     params:
         run=run_file,
         identity=lambda wildcards: run_of(wildcards).spec["identity"],
         model=model_of,
         checkpoints=lambda wildcards: f"{RESULTS}/checkpoints",
         folder=subpath(output.record, parent=True),
+        launcher=launcher,
         limit=lambda wildcards, resources: time_limit(resources),
     shell:
-        "python -m tunebook train --run {params.run} --model {params.model} --tokens {input.tokens}"
+        "{params.launcher} -m tunebook train --run {params.run} --model {params.model} --tokens {input.tokens}"
         " --checkpoints {params.checkpoints} --output {params.folder} {params.limit} 2> {log}"

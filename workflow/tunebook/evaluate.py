@@ -19,6 +19,7 @@ from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.generation import answer
 from tunebook.finetuning.intervals import loss_interval
 from tunebook.finetuning.likelihood import likeliest
+from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
 from tunebook.finetuning.neutral import score_neutral
 from tunebook.finetuning.scoring import score
@@ -147,13 +148,15 @@ def _label_answers(
     if run["task"] == "sequence-classification":
         collate, names = collator_for(run["task"], tokenizer, model), run["dataset"]["labels"]
         device = next(model.parameters()).device
-        answers = []
-        for start in range(0, len(tokens), options["batch_size"]):
-            batch = collate(tokens[start : start + options["batch_size"]])
-            with torch.no_grad():
-                logits = model(**{key: batch[key].to(device) for key in ("input_ids", "attention_mask")}).logits
-            answers += [names[index] for index in logits.argmax(dim=-1).tolist()]
-        return answers
+
+        @torch.no_grad()
+        def classes(indices: list[int]) -> list[int]:
+            batch = collate([tokens[index] for index in indices])
+            logits = model(**{key: batch[key].to(device) for key in ("input_ids", "attention_mask")}).logits
+            return logits.argmax(dim=-1).tolist()
+
+        batches = in_batches(list(range(len(tokens))), options["batch_size"], classes)
+        return [names[index] for _, found in batches for index in found]
     return [given.text for given in answer(model, [prompt_of(run, line) for line in tokens], tokenizer, **options)]
 
 

@@ -39,6 +39,7 @@ from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.mending import mending, turn
+from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
 from tunebook.reporting.side_effects import side_effects_table
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
@@ -112,6 +113,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "rivalry": rivalry(experiment, choice),
         "synthetic": experiment.dataset["synthetic"] or experiment.profile["synthetic"],
         "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
+        "comparability": comparability(experiment) if experiment.spec["published"] else None,
         "wide": len(experiment.methods) > 1,
         "memorised": "verbatim_training" in experiment.base.metrics,
         "medical": any(word in told for word in MEDICAL_WORDS),
@@ -122,6 +124,8 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "exchanges_left_out": left_out,
         "tables": {
             "losses": report_tables.losses_table(experiment),
+            "published": report_tables.published_table(experiment) if experiment.spec["published"] else None,
+            "grounds": report_tables.grounds_table(experiment) if experiment.spec["published"] else None,
             "metrics": report_tables.metrics_table(experiment),
             "contests": report_tables.contests_table(experiment),
             "side_effects": side_effects_table(experiment),

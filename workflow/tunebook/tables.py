@@ -14,6 +14,7 @@ from tunebook.records import write_csv, write_text
 from tunebook.reporting.comparison import loss_difference, over_seeds, share_removed
 from tunebook.reporting.curves import EPOCH_SLACK
 from tunebook.reporting.diagnosis import diagnose
+from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import contests
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.typeset import number
@@ -21,6 +22,7 @@ from tunebook.reporting.typeset import number
 TITLES = {
     "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",
     "losses": "Losses by epoch, in nats a supervised token, with published figures",
+    "published": "Published against reproduced losses, and whether they may be compared",
     "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
     "seeds": "Seeds: mean and range of each metric over the runs of a method",
     "comparisons": "Right against wrong answers on the same rows: McNemar's exact test",
@@ -33,6 +35,7 @@ def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
     return {
         "runs": pandas.DataFrame([run_line(e, run) for e in study.experiments for run in e.runs]),
         "losses": losses_table(study),
+        "published": published_table(study),
         "metrics": metrics_table(study),
         "seeds": seeds_table(study),
         "comparisons": comparisons_table(study),
@@ -96,6 +99,31 @@ def losses_of(experiment: Experiment, run: Run) -> pandas.DataFrame:
     table.insert(1, "method", run.method)
     table.insert(2, "seed", run.seed)
     return table
+
+
+def published_table(study: Study) -> pandas.DataFrame:
+    """Every published loss against ours: `difference` is ours minus the published one; `comparable`, yes or no, and why."""
+    frames = [published_of(experiment, run) for experiment in study.experiments for run in experiment.runs]
+    columns = ["experiment", "method", "seed", "epoch", "loss", "published", "ours", "difference", "comparable", "why"]
+    lines = [line for frame in frames for line in frame]
+    return pandas.DataFrame(lines, columns=columns)
+
+
+def published_of(experiment: Experiment, run: Run) -> list[dict[str, Any]]:
+    """A line a published loss, by epoch; ours is NaN where the run did not come so far."""
+    if experiment.spec["published"] is None:
+        return []
+    told = comparability(experiment)
+    shared = {"experiment": run.experiment, "method": run.method, "seed": run.seed}
+    lines = []
+    for line in losses_of(experiment, run).to_dict("records"):
+        for loss in ("training", "validation"):
+            published, ours = line[f"published_{loss}_loss"], line[f"{loss}_loss"]
+            if not math.isnan(published):
+                figures = {"epoch": line["epoch"], "loss": loss, "published": published, "ours": ours}
+                verdict = {"comparable": "yes" if told.comparable else "no", "why": told.why}
+                lines.append({**shared, **figures, "difference": ours - published, **verdict})
+    return lines
 
 
 def metrics_table(study: Study) -> pandas.DataFrame:

@@ -1,16 +1,18 @@
 """Stage `train`: train one run, or go on where it was stopped -> adapter/, history.csv, training.json.
 
 Training goes on in `--checkpoints`, keyed by all that determines the weights; the adapter of the best validation loss is
-published at the end, training.json last.
+published at the end, training.json last. Under torchrun several processes train one run together.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ import torch
 
 from tunebook.data.splits import read_tokens
 from tunebook.errors import TunebookError
-from tunebook.finetuning import checkpoints
+from tunebook.finetuning import checkpoints, processes
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.devices import check_device, claim_device
+from tunebook.finetuning.memory import free, is_out_of_memory, smaller_divisor
 from tunebook.finetuning.models import (
     add_adapter,
     load_model,
@@ -33,9 +36,8 @@ from tunebook.finetuning.models import (
     use_allowed_cores,
 )
 from tunebook.finetuning.progress import Progress, duration
-from tunebook.finetuning.quantization import assert_quantized
 from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.finetuning.trainer import Keeper, TokenTrainer, eval_steps, training_arguments
+from tunebook.finetuning.trainer import Keeper, TokenTrainer, largest_micro_batch, plan_of, training_arguments
 from tunebook.records import (
     disk_is_full,
     folder_in_place,
@@ -50,11 +52,12 @@ from tunebook.source_code import code_of
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped with a checkpoint; run again to go on
 PUBLISHED = ("adapter_model.safetensors", "adapter_config.json", "config.json", "generation_config.json")
+FITTING = "micro_batch.json"  # beside the checkpoints: rows at a time that are to be tried next
 HISTORY = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "tokens", "wall_s"]
 
 
 class Stopped(Exception):
-    """Training was stopped before its end, with a checkpoint."""
+    """Training was stopped before its end; the next try goes on from its last checkpoint."""
 
 
 def train(
@@ -63,23 +66,32 @@ def train(
     """Train a run (run.json) to its end.
 
     `model`, `tokens`: folders of the fetched model and of the experiment's tokens; `work`: folder for checkpoints,
-    resumed if it holds any; `deadline`: when to have stopped, on the clock of time.monotonic. Returns the newest checkpoint and facts for the record. Raises Stopped after a signal or at
-    the time limit, and TunebookError where nothing can be trained.
+    resumed if it holds any; `deadline`: when to have stopped, on the clock of time.monotonic. Returns the newest checkpoint
+    and facts for the record. Raises Stopped after a signal, at the time limit, or where one of several processes ran out of
+    memory, and TunebookError where nothing can be trained.
     """
     splits = {split: read_tokens(tokens, split) for split in ("train", "validation")}
-    micro_batch = run["training"]["per_device_train_batch_size"]
+    micro_batch = largest_micro_batch(run, _micro_batch_that_fits(work))
     while True:
         try:
             return _train_once(run, model, splits, work, micro_batch, deadline)
-        except torch.OutOfMemoryError:
-            smaller = next((size for size in range(micro_batch // 2, 0, -1) if micro_batch % size == 0), None)
-            if smaller is None:
-                raise TunebookError(
-                    "out of memory with one row at a time; shorten max_length, or quantize the model"
-                ) from None
-            print(f"out of memory with {micro_batch} rows at a time: going on with {smaller}, accumulated", flush=True)
-            micro_batch = smaller
-            torch.cuda.empty_cache()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        free()
+        smaller = smaller_divisor(micro_batch)
+        write_json(work / FITTING, smaller)
+        if processes.count() > 1:  # the others wait in the middle of a step, and cannot be told
+            raise Stopped(
+                f"out of memory with {micro_batch} rows at a time; run again to go on with {smaller}, accumulated"
+            )
+        print(f"out of memory with {micro_batch} rows at a time: going on with {smaller}, accumulated", flush=True)
+        micro_batch = smaller
+
+
+def _micro_batch_that_fits(work: Path) -> float:
+    """What an earlier try found to fit into memory, if one ran out of it."""
+    return processes.from_first(read_json(work / FITTING) if (work / FITTING).exists() else math.inf)
 
 
 def _train_once(
@@ -90,20 +102,17 @@ def _train_once(
     micro_batch: int,
     deadline: float | None,
 ) -> tuple[Path, dict[str, Any]]:
-    steps, total = eval_steps(len(splits["train"]), run)
-    resumed = checkpoints.latest_whole(work)
+    plan = plan_of(len(splits["train"]), run)
+    resumed = processes.from_first(checkpoints.latest_whole(work) if processes.is_first() else None)
     facts = checkpoints.read_seal(resumed)["facts"] if resumed else {}
-    if resumed and (checkpoints.step_of(resumed) >= total or facts.get("stopped_early")):
+    if resumed and (checkpoints.step_of(resumed) >= plan.total or facts.get("stopped_early")):
         return resumed, facts
     model = load_model(run, model_folder, dropout=run["training"]["dropout"])
-    quantized = assert_quantized(model, run["quantization"], run["model"]["skip_modules"])
     collate = collator_for(run["task"], load_tokenizer(model_folder), model)
     torch.manual_seed(run["seed"])  # the adapter starts at random
     model = add_adapter(model, run)
     model.config.use_cache = False
-    keeper = Keeper(
-        eval_steps=steps, patience=run["training"]["early_stopping_patience"], facts=facts, deadline=deadline
-    )
+    keeper = Keeper(plan=plan, patience=run["training"]["early_stopping_patience"], facts=facts, deadline=deadline)
     trainer = TokenTrainer(
         model=model,
         args=training_arguments(run, work, micro_batch),
@@ -111,17 +120,20 @@ def _train_once(
         validation_rows=splits["validation"][: run["training"]["max_validation_rows"]],
         collate=collate,
         wall_s=facts.get("wall_s", 0.0),
-        callbacks=[keeper, Progress(run["run"])],
+        callbacks=[keeper, *([Progress(run["run"])] if processes.is_first() else [])],
     )
     keeper.trainer = trainer
-    facts |= {"quantized_layers": quantized, "micro_batch": micro_batch, "device": _device_name(), **size_of(model)}
-    facts.setdefault("initial_validation_loss", trainer.validation_loss())
-    keeper.listen()
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    newest = checkpoints.latest_whole(work)
-    if keeper.stopped_by and trainer.state.global_step < total and not facts.get("stopped_early"):
+    facts |= {"micro_batch": micro_batch, "processes": processes.count(), "device": _device_name(), **size_of(model)}
+    try:
+        facts.setdefault("initial_validation_loss", trainer.validation_loss())
+        keeper.listen()
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    finally:
+        keeper.trainer = None  # the handlers of signals hold the keeper; the model must go if memory has run out
+    newest = processes.from_first(checkpoints.latest_whole(work) if processes.is_first() else None)
+    if keeper.stopped_by and trainer.state.global_step < plan.total and not facts.get("stopped_early"):
         raise Stopped(
-            f"stopped by {keeper.stopped_by} after step {trainer.state.global_step} of {total}; run again to go on"
+            f"stopped by {keeper.stopped_by} after step {trainer.state.global_step} of {plan.total}; run again to go on"
         )
     return newest, checkpoints.read_seal(newest)["facts"]
 
@@ -205,20 +217,25 @@ def main(args: argparse.Namespace) -> None:
     deadline = None if args.max_seconds is None else time.monotonic() + args.max_seconds
     claim_device(os.environ)
     quiet_libraries()
-    use_allowed_cores()
+    use_allowed_cores(sharers=int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     return_freed_memory()
     run = read_json(args.run)
     gpu = torch.cuda.is_available()
     check_device(run["training"], gpu=gpu, has_bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False))
-    data = {"model": sha256_of_folder(args.model), "tokens": sha256_of_folder(args.tokens)}
+    processes.join(os.environ)
+    data = processes.from_first(_digests(args) if processes.is_first() else None)
     code = {file.name: file.read_text(encoding="utf-8") for file in code_of("train")}
     versions = {name: version(name) for name in LIBRARIES}
     work = args.checkpoints / identity_of([run["identity"], data, code, versions])
-    with checkpoints.sole_user(work) as waited:
-        if waited and _is_published(args.output, work):
+    with checkpoints.sole_user(work) if processes.is_first() else nullcontext(False) as waited:
+        if processes.from_first(waited and _is_published(args.output, work)):
             print(f"train {run['run']}: the other process has trained it", flush=True)
             return
         _train_and_publish(args, run, data, work, deadline)
+
+
+def _digests(args: argparse.Namespace) -> dict[str, str]:
+    return {"model": sha256_of_folder(args.model), "tokens": sha256_of_folder(args.tokens)}
 
 
 def _is_published(output: Path, work: Path) -> bool:
@@ -233,7 +250,7 @@ def _train_and_publish(
         newest, facts = train(run, model=args.model, tokens=args.tokens, work=work, deadline=deadline)
     except Stopped as stopped:
         print(f"train {run['run']}: {stopped}", flush=True)
-        sys.exit(EXIT_STOPPED)
+        sys.exit(EXIT_STOPPED)  # under torchrun, the status of this process and not of the whole
     except Exception as error:
         if not disk_is_full(error, args.checkpoints):
             raise
@@ -241,6 +258,9 @@ def _train_and_publish(
             f"{args.checkpoints}: no space left while a checkpoint was written; the whole ones before it stay: free some "
             "space and run again to go on from there"
         ) from error
+    processes.gathered(None)  # all have done with the checkpoints
+    if not processes.is_first():
+        return
     publish(run, newest, facts, data, args.output)
     shutil.rmtree(work)
     record = read_json(args.output / "training.json")

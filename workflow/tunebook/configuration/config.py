@@ -236,12 +236,27 @@ class PublishedLoss(Section):
     validation_loss: float | None = Field(None, ge=0)
 
 
+class PublishedRows(Section):
+    """How the rows were split that published figures are of."""
+
+    train: int = Field(ge=1)
+    validation: int = Field(ge=1)
+
+
 class Published(Section):
-    """Figures that somebody published for a like experiment, to stand beside ours."""
+    """Figures that somebody published for a like experiment, to stand beside ours.
+
+    Model, data, rows and loss_over are held against this study's own; where model or data differ, nothing is comparable.
+    """
 
     source: Text = Field(description="where the figures are from")
-    model: Text
-    comparable: bool = Field(description="may the two be compared?")
+    model: Text = Field(description="which model they are of: its id, where it has one")
+    dataset: Text = Field(description="which data they are of: the id, or the name without an owner")
+    rows: PublishedRows | None = Field(None, description="how those rows were split; null: not known")
+    loss_over: Literal["tokens", "batches"] | None = Field(
+        None, description="what the validation loss is a mean over; null: not known"
+    )
+    comparable: bool = Field(description="may the two be compared, as far as no record can tell?")
     why: Text = Field(description="why they may, or may not, be compared")
     losses: tuple[PublishedLoss, ...]
 
@@ -261,6 +276,7 @@ class Experiment(Section):
     dataset: Name
     model: Name
     methods: tuple[Name, ...] = Field(min_length=1, description="methods to compare; base is always there")
+    gpus: int = Field(1, ge=1, le=64, description="GPUs of one machine that train a run together")
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1, description="one run a seed")
     training: Training = Training()
     adapter: Lora = Lora()

@@ -264,6 +264,7 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
             f"{path}.generation.memorisation_rows: found for a {model['task']} model; only causal-lm models complete their "
             "training rows: remove it"
         )
+    yield from _gpu_problems(path, experiment)
 
 
 def _mending_problems(name: str, experiments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -330,6 +331,24 @@ def _combination_problems(path: str, experiment: Mapping, model: Mapping, datase
         )
     if task in ("seq2seq-lm", "sequence-classification") and dataset.get("messages") and dataset.get("label"):
         yield f"{path}: found task {task} on data set {name}, whose rows are conversations; choose a causal-lm model"
+
+
+def _gpu_problems(path: str, experiment: Mapping) -> Iterator[str]:
+    """Several GPUs share the rows of a step; a share is the same for each."""
+    gpus, shared = experiment.get("gpus"), _section(experiment, "training")
+    if not isinstance(gpus, int) or gpus < 2:
+        return
+    keys = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    told = set()
+    for override in ({}, *_mapping(experiment, "overrides").values()):
+        training = {**shared, **_section(override, "training")}
+        sizes = [training.get(key, Training.model_fields[key].default) for key in keys]
+        if all(type(size) is int for size in sizes) and (rows := sizes[0] * sizes[1]) % gpus and rows not in told:
+            told.add(rows)
+            yield (
+                f"{path}.gpus: found {gpus}, which does not divide the {rows} rows of a step ({sizes[0]} "
+                f"per_device_train_batch_size x {sizes[1]} gradient_accumulation_steps); each GPU takes the same share"
+            )
 
 
 def _precision_problems(path: str, experiment: Mapping, model: Mapping) -> Iterator[str]:

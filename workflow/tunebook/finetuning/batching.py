@@ -47,9 +47,15 @@ def collator_for(task: str, tokenizer: Any, model: Any) -> Collator:
     )
 
 
+def longest_first(lengths: list[int]) -> list[int]:
+    """Indices of rows, the longest first: batches of them hold rows of like length, so that little is padded, and memory
+    peaks at once."""
+    return sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+
+
 def batches_by_length(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices of rows in batches of like length, the longest first, so that little is padded and memory peaks at once."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    """Indices of rows in batches of like length, the longest first."""
+    order = longest_first(lengths)
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
@@ -58,16 +64,20 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
     """Row indices for training: shuffled, with rows of like length side by side, so that little is padded.
 
     The order depends on seed and epoch alone. (Trainer's own sampler draws from the global generator, whose state at an
-    epoch's begin is lost to a run that resumes in its middle.) `batch_size`: rows of an optimizer step.
+    epoch's begin is lost to a run that resumes in its middle.)
+
+    Args: batch_size: rows of an optimizer step; multiple: an epoch is filled up to a multiple of this with the index of the
+    row after the last, a blank one, so that processes which share the rows have the same number of them.
     """
 
     POOL = 8  # batches among which rows are sorted: large enough to group lengths, small enough to stay shuffled
 
-    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: list[int], batch_size: int, seed: int, multiple: int = 1) -> None:
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+        self.blanks = -len(lengths) % multiple
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) + self.blanks
 
     def set_epoch(self, epoch: int) -> None:
         """Called before each epoch, by accelerate's data loader."""
@@ -75,7 +85,7 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        shuffled = torch.randperm(len(self), generator=generator).tolist()
+        shuffled = torch.randperm(len(self.lengths), generator=generator).tolist()
         pool = self.POOL * self.batch_size
         batches = []
         for start in range(0, len(shuffled), pool):
@@ -86,6 +96,13 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
         order = torch.randperm(len(full), generator=generator).tolist()
         yield from (row for index in order for row in full[index])
         yield from (row for batch in short for row in batch)
+        yield from [len(self.lengths)] * self.blanks
+
+
+def blank_row(row: dict[str, Any], task: str) -> dict[str, Any]:
+    """A row without a supervised token, with the first ids of `row`: it adds nothing to a loss, a gradient or a count."""
+    ids = row["input_ids"][:2]
+    return {"input_ids": ids, "labels": [NO_LOSS] * (len(ids) if task == "causal-lm" else 1)}
 
 
 def left_padded(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:

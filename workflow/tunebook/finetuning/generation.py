@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from tunebook.finetuning.batching import batches_by_length, left_padded
+from tunebook.finetuning.batching import left_padded, longest_first
+from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.tokenizers import end_id
 
 
@@ -24,13 +25,15 @@ class Answer:
 def answer(
     model: torch.nn.Module, prompts: list[list[int]], tokenizer: Any, *, max_new_tokens: int, batch_size: int
 ) -> list[Answer]:
-    """One answer a prompt (token ids), in the order given. Greedy: the likeliest token at each place, no sampling."""
+    """One answer a prompt (token ids), in the order given. Greedy: the likeliest token at each place, no sampling.
+    Batches are halved where memory runs out."""
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end_id(tokenizer)
     ends = _ends(model, tokenizer)
     answers: list[Answer | None] = [None] * len(prompts)
     device = next(model.parameters()).device
     model.config.use_cache = True
-    for indices in batches_by_length([len(prompt) for prompt in prompts], batch_size):
+
+    def answers_to(indices: list[int]) -> list[list[int]]:
         batch = left_padded([prompts[index] for index in indices], pad)
         output = model.generate(
             **{name: tensor.to(device) for name, tensor in batch.items()},
@@ -43,7 +46,10 @@ def answer(
         skip = (
             1 if model.config.is_encoder_decoder else batch["input_ids"].shape[1]
         )  # the decoder's start, or the prompt
-        for index, new in zip(indices, output[:, skip:].tolist(), strict=True):
+        return output[:, skip:].tolist()
+
+    for indices, found in in_batches(longest_first([len(prompt) for prompt in prompts]), batch_size, answers_to):
+        for index, new in zip(indices, found, strict=True):
             answers[index] = _finished(new, ends, tokenizer)
     return answers
 

@@ -15,9 +15,11 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.memory import is_out_of_memory
 from tunebook.finetuning.quantization import (
     COMPUTE_DTYPE,
     assert_quantized,
+    is_quantized,
     keep_nf4_layout,
     let_falcon_be_quantized,
     quantization_config,
@@ -42,10 +44,11 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|peft|bitsandbytes|torch)")
 
 
-def use_allowed_cores() -> None:
+def use_allowed_cores(*, sharers: int = 1) -> None:
     """Compute on every core that this process may run on. Snakemake sets OMP_NUM_THREADS to a rule's threads, which is 1
-    under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept. `sharers`: processes that
+    share the cores."""
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // sharers))
 
 
 def return_freed_memory() -> None:
@@ -60,14 +63,15 @@ def return_freed_memory() -> None:
 
 
 def present_device() -> torch.device:
-    """The device that a stage computes on: the first GPU that it may see, else the CPU."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    """The device that a stage computes on: the first GPU that it may see, or its own of several; else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = None) -> torch.nn.Module:
     """The pretrained model of a run (run.json), quantized as the run asks, on the present device.
 
-    Raises TunebookError if the files do not make the model, or if a layer that should be quantized is not.
+    Raises TunebookError if the files do not make the model, if its weights do not fit into memory, or if a layer that
+    should be quantized is not.
     """
     model_spec, quantization = run["model"], run["quantization"]
     skip = [*model_spec["skip_modules"], *(HEADS if run["task"] == "sequence-classification" else ())]
@@ -83,10 +87,15 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
         model = AUTO_CLASSES[run["task"]].from_pretrained(
             folder, config=config, use_safetensors=True, local_files_only=True, **options
         )
+        if not quantization:
+            model = model.to(present_device())
     except (OSError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise TunebookError(
+                f"{folder}: out of memory before the first row: the weights alone do not fit; quantize them (a method with "
+                "int8 or nf4), take a dtype of 16 bits, or a larger device"
+            ) from None
         raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
-    if not quantization:
-        model = model.to(present_device())
     keep_nf4_layout(model)
     assert_quantized(model, quantization, skip)
     return model
@@ -150,7 +159,8 @@ def load_finetuned(run: dict[str, Any], folder: Path, adapter: Path | None) -> t
 
 
 def size_of(model: torch.nn.Module) -> dict[str, int]:
-    """What a model holds: parameters (counted as before quantization), those that are trained, bytes of all weights.
+    """What a model holds: quantized layers, parameters (counted as before quantization), those that are trained, bytes of
+    all weights.
 
     A 4-bit weight packs two values into a byte, so that its parameters are counted from its original shape.
     """
@@ -165,7 +175,12 @@ def size_of(model: torch.nn.Module) -> dict[str, int]:
         scales = getattr(parameter, "SCB", None)
         weight_bytes += scales.numel() * scales.element_size() if isinstance(scales, torch.Tensor) else 0
     weight_bytes += sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-    return {"parameters": parameters, "trainable_parameters": trainable, "weight_bytes": weight_bytes}
+    return {
+        "quantized_layers": sum(is_quantized(module) for module in model.modules()),
+        "parameters": parameters,
+        "trainable_parameters": trainable,
+        "weight_bytes": weight_bytes,
+    }
 
 
 def _state_bytes(state: Any) -> int:

@@ -47,20 +47,27 @@ def keep_nf4_layout(model: torch.nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modules: list[str]) -> int:
-    """Number of quantized layers, after a check that it is what was asked for.
+def is_quantized(module: torch.nn.Module) -> bool:
+    """Whether a layer's weights are in 8 or 4 bits."""
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
-    Left alone may be the output layer, `skip_modules` and what the architecture keeps in float32 (T5's `wo`). Raises TunebookError if any other linear layer is unquantized.
+    return isinstance(module, Linear8bitLt | Linear4bit)
+
+
+def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modules: list[str]) -> None:
+    """Raise TunebookError unless the layers are quantized that were asked for.
+
+    Left alone may be the output layer, `skip_modules` and what the architecture keeps in float32 (T5's `wo`).
     """
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
     wanted: Any = {"int8": Linear8bitLt, "nf4": Linear4bit, None: ()}[quantization]
     linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    quantized = [name for name, module in linear.items() if isinstance(module, Linear8bitLt | Linear4bit)]
+    quantized = [name for name, module in linear.items() if is_quantized(module)]
     if quantization is None:
         if quantized:
             raise TunebookError(f"found {len(quantized)} quantized layers where none was asked for")
-        return 0
+        return
     # what transformers itself leaves alone: skip_modules, the output layer or head, T5's wo (float32 by design)
     kept = [*skip_modules, *(getattr(getattr(model, "hf_quantizer", None), "modules_to_not_convert", None) or [])]
     left = [
@@ -74,4 +81,3 @@ def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modu
             f"asked for {quantization}, found {len(quantized)} of {len(linear)} linear layers quantized; left in full "
             f"precision: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}; name them under skip_modules if that is meant"
         )
-    return len(quantized)

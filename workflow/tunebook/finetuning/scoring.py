@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from tunebook.finetuning.batching import Collator, batches_by_length
+from tunebook.finetuning.batching import Collator, longest_first
 from tunebook.finetuning.encoding import NO_LOSS
+from tunebook.finetuning.memory import in_batches
 
 
 def token_losses(logits: torch.Tensor, labels: torch.Tensor, task: str) -> torch.Tensor:
@@ -42,18 +43,23 @@ def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any, *, ta
 def score(
     model: torch.nn.Module, rows: list[dict[str, Any]], collate: Collator, batch_size: int
 ) -> list[tuple[float, int]]:
-    """(summed loss in nats, supervised tokens) of each row, in the order given."""
+    """(summed loss in nats, supervised tokens) of each row, in the order given. Batches are halved where memory runs out."""
     was_training = model.training
     model.eval()
     scored: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
     device = next(model.parameters()).device
-    for indices in batches_by_length([len(row["input_ids"]) for row in rows], batch_size):
+
+    def scores(indices: list[int]) -> list[tuple[float, int]]:
         batch = {name: tensor.to(device) for name, tensor in collate([rows[index] for index in indices]).items()}
         labels = batch.pop("labels")
         losses = token_losses(model(**batch).logits, labels, collate.task).double().sum(dim=1)
         counts = (labels != NO_LOSS).reshape(len(indices), -1).sum(dim=1)
-        for index, loss, count in zip(indices, losses.tolist(), counts.tolist(), strict=True):
-            scored[index] = (loss, count)
+        return list(zip(losses.tolist(), counts.tolist(), strict=True))
+
+    order = longest_first([len(row["input_ids"]) for row in rows])
+    for indices, found in in_batches(order, batch_size, scores):
+        for index, each in zip(indices, found, strict=True):
+            scored[index] = each
     model.train(was_training)
     return scored
 

@@ -7,15 +7,18 @@ import math
 import resource
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from tunebook.errors import TunebookError
-from tunebook.finetuning import checkpoints
-from tunebook.finetuning.batching import Collator, LengthGroupedSampler
+from tunebook.finetuning import checkpoints, processes
+from tunebook.finetuning.batching import Collator, LengthGroupedSampler, blank_row, longest_first
+from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.models import optimizer_bytes
 from tunebook.finetuning.scoring import mean_loss, mean_over_tokens, score
 
@@ -31,16 +34,41 @@ OURS = (
 )
 
 
+def let_cpu_train_in_float16(accelerator: Accelerator) -> None:
+    """Autocast to float16 with a scaled loss, as on a GPU. accelerate 1.15 knows this of GPUs only: told fp16, it trains on a
+    CPU in the model's own precision and says nothing. Call it before the model and the optimizer are prepared."""
+    accelerator.native_amp, accelerator.scaler = True, torch.amp.GradScaler("cpu")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps of a run. `epoch`: optimizer steps an epoch; `total`: in all; `evals`: those after which to validate."""
+
+    epoch: int
+    total: int
+    evals: frozenset[int]
+
+
 class TokenTrainer(Trainer):
-    """A Trainer whose losses are nats a supervised token, in training and in validation."""
+    """A Trainer whose losses are nats a supervised token, in training and in validation.
+
+    Several processes share the rows of each step: Trainer sums their losses and tokens, and validation is shared out below.
+    """
 
     def __init__(self, *, rows: list, validation_rows: list, collate: Collator, wall_s: float, **options: Any) -> None:
         loss = functools.partial(mean_loss, task=collate.task)
-        super().__init__(train_dataset=rows, data_collator=collate, compute_loss_func=loss, **options)
+        super().__init__(
+            train_dataset=[*rows, blank_row(rows[0], collate.task)],
+            data_collator=collate,
+            compute_loss_func=loss,
+            **options,
+        )
         self.remove_callback(PrinterCallback)
+        if self.args.fp16 and self.accelerator.device.type == "cpu":
+            let_cpu_train_in_float16(self.accelerator)
         self.model_accepts_loss_kwargs = False  # the loss is ours; no model needs to know the number of tokens
         self._loss_shifts_labels = collate.task == "causal-lm"  # what else would be counted is the first target token
-        self.validation_rows = validation_rows
+        self.rows, self.validation_rows = rows, validation_rows
         self.wall_before, self.started = wall_s, time.monotonic()
 
     @property
@@ -49,9 +77,18 @@ class TokenTrainer(Trainer):
         return self.wall_before + time.monotonic() - self.started
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        lengths = [len(row["input_ids"]) for row in self.train_dataset]
-        return LengthGroupedSampler(lengths, batch_size=step_rows, seed=self.args.seed)
+        together = self.args.train_batch_size * self.args.world_size
+        return LengthGroupedSampler(
+            [len(row["input_ids"]) for row in self.rows],
+            batch_size=together * self.args.gradient_accumulation_steps,
+            seed=self.args.seed,
+            multiple=together if self.args.world_size > 1 else 1,
+        )
+
+    def _track_num_input_tokens(self, inputs: dict[str, torch.Tensor]) -> None:
+        """Count tokens, those of blank rows not."""
+        real = (inputs["labels"] != NO_LOSS).reshape(len(inputs["labels"]), -1).any(dim=1)  # (B,)
+        super()._track_num_input_tokens({**inputs, "attention_mask": inputs["attention_mask"] * real[:, None]})
 
     def compute_loss(self, *arguments: Any, **options: Any) -> Any:
         """The loss of a micro-batch; a loss that is no number ends the run before it can spoil the weights."""
@@ -73,9 +110,16 @@ class TokenTrainer(Trainer):
         return metrics
 
     def validation_loss(self) -> float:
-        """Mean loss over the validation rows, in nats a supervised token."""
-        batch_size = self.args.per_device_eval_batch_size
-        return mean_over_tokens(score(self.model, self.validation_rows, self.data_collator, batch_size))
+        """Mean loss over the validation rows, in nats a supervised token. Each row is scored by one process."""
+        mine = longest_first([len(row["input_ids"]) for row in self.validation_rows])[
+            processes.number() :: processes.count()
+        ]
+        rows = [self.validation_rows[index] for index in mine]
+        scored = score(self.model, rows, self.data_collator, self.args.per_device_eval_batch_size)
+        found = {
+            index: each for part in processes.gathered(list(zip(mine, scored, strict=True))) for index, each in part
+        }
+        return mean_over_tokens([found[index] for index in range(len(self.validation_rows))])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the seconds of training to what Trainer logs."""
@@ -85,10 +129,8 @@ class TokenTrainer(Trainer):
 class Keeper(TrainerCallback):
     """Decides when to validate, save and stop; seals checkpoints; answers signals and the time limit."""
 
-    def __init__(
-        self, *, eval_steps: set[int], patience: int | None, facts: dict[str, Any], deadline: float | None
-    ) -> None:
-        self.eval_steps, self.patience, self.facts, self.deadline = eval_steps, patience, facts, deadline
+    def __init__(self, *, plan: Plan, patience: int | None, facts: dict[str, Any], deadline: float | None) -> None:
+        self.plan, self.patience, self.facts, self.deadline = plan, patience, facts, deadline
         self.trainer: TokenTrainer | None = None
         self.stopped_by: str | None = None
         self.step_started = self.step_ended = self.saved = time.monotonic()
@@ -112,13 +154,16 @@ class Keeper(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         self.step_ended = now = time.monotonic()
         self.slowest_step_s = max(self.slowest_step_s, now - self.step_started)
+        state.epoch = state.global_step / self.plan.epoch  # Trainer's own counts micro-batches, the last of them short
         if self.deadline is not None and now + self._seconds_to_stop() > self.deadline:
             self.stopped_by = "the time limit"
-        if state.global_step in self.eval_steps or state.global_step == state.max_steps:
+        told = processes.gathered((self.stopped_by, now - self.saved > SECONDS_BETWEEN_CHECKPOINTS))
+        self.stopped_by = next((name for name, _ in told if name), None)
+        if state.global_step in self.plan.evals or state.global_step == state.max_steps:
             control.should_evaluate = control.should_save = True
         if self.stopped_by and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
-        if now - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+        if any(due for _, due in told):
             control.should_save = True
 
     def _seconds_to_stop(self) -> float:
@@ -134,13 +179,15 @@ class Keeper(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         trainer, folder = self.trainer, Path(args.output_dir)
+        peaks = processes.gathered(peak_memory_bytes())  # from here on, all have written their part
         self.facts |= {
             "optimizer_bytes": optimizer_bytes(trainer.optimizer),
-            "peak_memory_bytes": max(self.facts.get("peak_memory_bytes", 0), peak_memory_bytes()),
+            "peak_memory_bytes": max(self.facts.get("peak_memory_bytes", 0), *peaks),
             "wall_s": round(trainer.wall_s, 3),
         }
-        checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.facts)
-        checkpoints.thin(folder, state.best_global_step)
+        if processes.is_first():
+            checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.facts)
+            checkpoints.thin(folder, state.best_global_step)
         self.saved = time.monotonic()
 
 
@@ -152,12 +199,13 @@ def peak_memory_bytes() -> int:
 
 
 def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) -> TrainingArguments:
-    """transformers' TrainingArguments of a run. `micro_batch` may be below the configured batch: accumulation makes up."""
+    """transformers' TrainingArguments of a run. `micro_batch`: rows at a time in each process; accumulation makes up for what
+    lacks to the configured batch."""
     ours = dict(run["training"])
     for key in OURS:
         del ours[key]
     checkpointing = ours.pop("activation_checkpointing")
-    ours["gradient_accumulation_steps"] *= ours["per_device_train_batch_size"] // micro_batch
+    ours["gradient_accumulation_steps"] = rows_of_a_step(run) // (processes.count() * micro_batch)
     ours["per_device_train_batch_size"] = micro_batch
     arguments = TrainingArguments(
         **ours,
@@ -174,6 +222,7 @@ def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) 
         greater_is_better=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
+        ddp_find_unused_parameters=not checkpointing,  # an assembled model has some; recomputing cannot bear the search
         include_num_input_tokens_seen="non_padding",
         report_to="none",
         disable_tqdm=True,
@@ -183,14 +232,31 @@ def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) 
     return arguments
 
 
-def eval_steps(rows: int, run: dict[str, Any], world_size: int = 1) -> tuple[set[int], int]:
-    """Steps after which to validate, several times an epoch and at its end; and the number of steps in all."""
+def rows_of_a_step(run: dict[str, Any]) -> int:
+    """The effective batch: rows of an optimizer step, however they are shared out."""
+    return run["training"]["per_device_train_batch_size"] * run["training"]["gradient_accumulation_steps"]
+
+
+def largest_micro_batch(run: dict[str, Any], fits: float = math.inf) -> int:
+    """Rows at a time in each process: as configured, or the most below it that make up the process's share of a step.
+
+    `fits`: how many fit into memory, where that is known. Raises TunebookError where the processes cannot have equal shares.
+    """
+    share, rest = divmod(rows_of_a_step(run), processes.count())
+    if rest:
+        raise TunebookError(
+            f"found {processes.count()} processes for a step of {rows_of_a_step(run)} rows; their number must divide it: "
+            "change gpus (or --nproc-per-node), per_device_train_batch_size or gradient_accumulation_steps"
+        )
+    most = min(run["training"]["per_device_train_batch_size"], share, fits)
+    return next(size for size in range(most, 0, -1) if share % size == 0)
+
+
+def plan_of(rows: int, run: dict[str, Any]) -> Plan:
+    """The steps of a run over so many training rows; validations come several times an epoch and at its end."""
     training = run["training"]
-    batch = training["per_device_train_batch_size"] * world_size
-    epoch_steps = math.ceil(math.ceil(rows / batch) / training["gradient_accumulation_steps"])
-    total = (
-        training["max_steps"] if training["max_steps"] > 0 else math.ceil(epoch_steps * training["num_train_epochs"])
-    )
+    epoch = math.ceil(rows / rows_of_a_step(run))
+    total = training["max_steps"] if training["max_steps"] > 0 else math.ceil(epoch * training["num_train_epochs"])
     evals = training["evals_per_epoch"]
-    steps = {math.ceil(number * epoch_steps / evals) for number in range(1, math.ceil(total / epoch_steps * evals) + 1)}
-    return {step for step in steps if step <= total}, total
+    steps = {math.ceil(number * epoch / evals) for number in range(1, math.ceil(total / epoch * evals) + 1)}
+    return Plan(epoch=epoch, total=total, evals=frozenset(step for step in steps if step <= total))

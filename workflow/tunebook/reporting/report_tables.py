@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunebook.reporting.comparison import better, mean
 from tunebook.reporting.curves import between_validations
 from tunebook.reporting.diagnosis import Verdict
+from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import contests
 from tunebook.reporting.study_folder import Baseline, Experiment, Run, Study
 from tunebook.reporting.typeset import (
@@ -26,7 +27,7 @@ from tunebook.reporting.typeset import (
     size,
     visible,
 )
-from tunebook.tables import losses_of
+from tunebook.tables import losses_of, published_of
 
 
 @dataclass(frozen=True)
@@ -110,22 +111,42 @@ def _accuracy(experiment: Experiment, run: Run) -> Cell:
 
 
 def losses_table(experiment: Experiment) -> Table:
-    """The seed's form: Epoch | Training loss | Validation loss, published figures beside."""
-    published = experiment.spec["published"] is not None
+    """The seed's form: Epoch | Training loss | Validation loss."""
     several = len(experiment.runs) > 1
     rows = []
     for run in experiment.runs:
         for line in losses_of(experiment, run).itertuples():
             losses = [line.training_loss, line.validation_loss]
-            if published:
-                losses += [line.published_training_loss, line.published_validation_loss]
             name = (Cell(_run_words(experiment, run)),) if several else ()
             epoch = cell(line.epoch, plain(round(line.epoch, 2)))
             rows.append((*name, epoch, *(cell(value, fixed(value, 4)) for value in losses)))
     columns = figures("Epoch", "Training loss", "Validation loss")
-    if published:
-        columns += figures("Published training loss", "Published validation loss")
     return Table((*words("Run"), *columns) if several else columns, tuple(rows), "losses")
+
+
+def published_table(experiment: Experiment) -> Table:
+    """Published against reproduced: a line a published loss and run, with the difference, ours minus theirs."""
+    several = len(experiment.runs) > 1
+    quiet = "" if comparability(experiment).comparable else "quiet"
+    rows = []
+    for run in experiment.runs:
+        for line in published_of(experiment, run):
+            figures_of = [(line["published"], fixed), (line["ours"], fixed), (line["difference"], signed)]
+            cells = [cell(value, form(value, 4)) for value, form in figures_of]
+            cells[-1] = replace(cells[-1], kind=quiet)
+            name = (Cell(_run_words(experiment, run)),) if several else ()
+            epoch = cell(line["epoch"], plain(round(line["epoch"], 2)))
+            rows.append((*name, epoch, Cell(line["loss"]), *cells, Cell(line["comparable"])))
+    columns = (*figures("Epoch"), *words("Loss"), *figures("Published", "Ours", "Difference"), *words("Comparable"))
+    return Table((*words("Run"), *columns) if several else columns, tuple(rows), "published")
+
+
+def grounds_table(experiment: Experiment) -> Table:
+    """What comparing depends on: theirs, ours, the same or not."""
+    words_of = {True: "yes", False: "no", None: "not known"}
+    grounds = comparability(experiment).grounds
+    rows = [[Cell(text) for text in (one.question, one.published, one.ours, words_of[one.same])] for one in grounds]
+    return Table(words("What", "Published", "Ours", "The same?"), tuple(map(tuple, rows)))
 
 
 def _run_words(experiment: Experiment, run: Run) -> str:

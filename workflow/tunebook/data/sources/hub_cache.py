@@ -9,20 +9,38 @@ the server made up.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunebook.errors import TunebookError
-from tunebook.records import write_json
+from tunebook.records import read_json, write_json
 
 CHUNK_BYTES = 1 << 22
 
 
 class Damaged(Exception):
     """A downloaded file that is not what the hub's list says."""
+
+
+class NoAnswer(Exception):
+    """A server answered what is no answer of a hub."""
+
+
+@contextmanager
+def _understanding() -> Iterator[None]:
+    """What the client's reading of an answer stumbles over, as NoAnswer. It goes around nothing but the asking."""
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        yield
+    except HFValidationError:  # a ValueError too, but over the id that was asked for
+        raise
+    except (ValueError, KeyError, TypeError) as error:  # no JSON, a key that is not there, a list for a mapping
+        raise NoAnswer(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -63,14 +81,15 @@ def listing(repository: Repository, commit: str) -> dict[str, HubFile]:
 
     kept = repository.folder / "tunebook" / f"{commit}.json"
     if kept.exists():
-        return {line["path"]: HubFile(**line) for line in json.loads(kept.read_text(encoding="utf-8"))}
-    found = HfApi(endpoint=constants.ENDPOINT, token=token()).repo_info(
-        repository.id,
-        revision=commit,
-        repo_type=repository.kind,
-        files_metadata=True,
-        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-    )
+        return {line["path"]: HubFile(**line) for line in read_json(kept)}
+    with _understanding():
+        found = HfApi(endpoint=constants.ENDPOINT, token=token()).repo_info(
+            repository.id,
+            revision=commit,
+            repo_type=repository.kind,
+            files_metadata=True,
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        )
     if found.sha != commit:
         raise TunebookError(f"{repository}: asked for commit {commit}, the server answered {found.sha}; do not use it")
     files = {
@@ -97,8 +116,9 @@ def commits(repository: Repository) -> list[str]:
         return [file.stem for file in (repository.folder / "tunebook").glob("*.json")]
     address = f"{constants.ENDPOINT}/api/{repository.kind}s/{repository.id}/commits/main"
     headers = build_hf_headers(token=token())
-    pages = paginate(address, params={}, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
-    return [commit["id"] for commit in pages]
+    with _understanding():
+        pages = paginate(address, params={}, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        return [commit["id"] for commit in pages]
 
 
 def check_space(repository: Repository, commit: str, files: list[HubFile]) -> None:
@@ -161,7 +181,7 @@ def _download(repository: Repository, commit: str, file: HubFile, blob: Path) ->
     print(f"{repository}: {file.path}, {gigabytes(file.size)}{f', from byte {begun} on' if begun else ''}", flush=True)
     url = hf_hub_url(repository.id, file.path, repo_type=repository.kind, revision=commit, endpoint=constants.ENDPOINT)
     headers = build_hf_headers(token=token())
-    with partial.open("ab") as handle:
+    with partial.open("ab") as handle, _understanding():
         http_get(url, handle, resume_size=begun, headers=headers, expected_size=file.size, displayed_filename=file.path)
     found = _digest_of(partial, file)
     if found != file.digest:

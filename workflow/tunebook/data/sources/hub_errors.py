@@ -43,7 +43,7 @@ def in_our_words(repository: Repository, revision: str) -> Iterator[None]:
         words = f"not an id of the hub: {error}"
     except OSError as error:
         words = _of_system(error, repository)
-    except (ValueError, KeyError, TypeError) as error:
+    except hub_cache.NoAnswer as error:
         words = f"{place} answered what is no answer of a hub ({error}); does HF_ENDPOINT name a hub?"
     else:
         return
