@@ -99,7 +99,9 @@ def test_activations_are_those_that_autograd_keeps(fetched, family, method):
     run = architectures.run_of(
         family, method, max_length=24, max_target_length=7, per_device_train_batch_size=2, skip_modules=("decoder",)
     )
-    trace = play(read_architecture(named).config, setting_of(run, gpu=False), batch_of(run, 2), encoder_decoder=family == "bert")
+    trace = play(
+        read_architecture(named).config, setting_of(run, gpu=False), batch_of(run, 2), encoder_decoder=family == "bert"
+    )
     told = trace.tape.activation_bytes + 4 * trace.predictions * trace.vocabulary  # and the loss keeps its log-softmax
     assert told == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
 
@@ -139,7 +141,12 @@ def test_checkpointing_and_smaller_batches_hold_less():
     architecture = read_architecture("smollm2-135m")
     peaks = [
         estimate(architectures.run_of("llama", **training), architecture, gpu=True).train_peak_bytes
-        for training in ({}, {"activation_checkpointing": True}, {"per_device_train_batch_size": 4}, {"max_length": 256})
+        for training in (
+            {},
+            {"activation_checkpointing": True},
+            {"per_device_train_batch_size": 4},
+            {"max_length": 256},
+        )
     ]
     assert max(peaks[1:]) < 0.75 * peaks[0]
 
