@@ -146,7 +146,9 @@ def test_training_says_so_before_it_starts(tmp_path, capsys, monkeypatch):
 
 
 def test_a_study_that_needs_a_gpu_is_refused_where_there_is_none_before_any_job(tmp_path):
-    config = tiny.study(tmp_path, methods=["lora", "full"], overrides={"full": {"training": {"fp16": True}}})
+    config = tiny.study(
+        tmp_path, methods=["lora", "full"], overrides={"full": {"training": {"optim": "paged_adamw_8bit"}}}
+    )
     file = write_config(tmp_path, config)
     command = [Path(sys.executable).with_name("snakemake"), "--snakefile", WORKFLOW.parent / "Snakefile", "--dry-run"]
     command += ["--cores", "1", "--configfile", file]
@@ -157,6 +159,6 @@ def test_a_study_that_needs_a_gpu_is_refused_where_there_is_none_before_any_job(
     told = done[0].stdout + done[0].stderr
     assert done[0].returncode != 0
     assert "1 of 2 runs cannot be trained without a GPU (--resources gpu=0); nothing was run" in told
-    assert "words/full/seed-0: training.fp16: found true" in told
+    assert "words/full/seed-0: training.optim: found paged_adamw_8bit" in told
     assert "Traceback" not in told
     assert done[1].returncode == 0, done[1].stderr
