@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import itertools
 import json
 import re
 from pathlib import Path
@@ -41,11 +42,20 @@ def words_of(report: str) -> list[str]:
     """What a report says, line by line: without figures, which are drawn of the tables, and without what was measured by the
     clock or of the machine - times, sizes, and numbers that stand alone, as tokens a second do."""
     text = html.unescape(re.sub(r"<[^>]+>", "\n", re.sub(r"<(svg|style|script).*?</\1>", "", report, flags=re.DOTALL)))
-    measured = re.compile(r"\d[\d.,\u2009\u202f ]*(s|ms|min|h|kB|MB|GB)\b|^\d[\d,\u2009\u202f ]*$")
+    number = r"\d[\d.,\u2009\u202f ]*"
+    measured = re.compile(rf"(?:{number}(?:s|ms|min|h|kB|MB|GB)\b ?)+|^{number}$")
     lines = (" ".join(line.split()) for line in text.splitlines())
-    return [measured.sub("(measured)", line) for line in lines if line]
+    return [measured.sub("(measured) ", line).rstrip() for line in lines if line]
 
 
 def differences(ours: dict[str, object], theirs: dict[str, object]) -> list[str]:
-    """Names of artefacts that are not the same in both."""
-    return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    """Names of artefacts that are not the same in both; lists with the first lines that differ."""
+    names = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    return [f"{name}{_first_difference(ours.get(name), theirs.get(name))}" for name in names]
+
+
+def _first_difference(ours: object, theirs: object) -> str:
+    if not (isinstance(ours, list) and isinstance(theirs, list)):
+        return ""
+    pairs = itertools.zip_longest(ours, theirs)
+    return next(f": {one!r} is not {other!r}" for one, other in pairs if one != other)
