@@ -97,6 +97,7 @@ def test_the_summary_answers_the_three_questions(html):
     assert "(3.000 to 2.180 nats a token; accuracy 40.0 % to 90.0 %)" in said
     assert "Which overfits? Experiment 2 , all 4 runs." in said
     assert "Which method for Experiment 2, and at what price? qlora : held-out loss 2.300 (base 3.000)" in said
+    assert "Without any training, 2 examples in the prompt bring the base model to 2.500." in said
     assert said.count("better than base") == 6
 
 
