@@ -97,6 +97,7 @@ def test_the_summary_answers_the_three_questions(html):
     assert "(3.000 to 2.180 nats a token; accuracy 40.0 % to 90.0 %)" in said
     assert "Which overfits? Experiment 2 , all 4 runs." in said
     assert "Which method for Experiment 2, and at what price? qlora : held-out loss 2.300 (base 3.000)" in said
+    assert "Without any training, 2 examples in the prompt bring the base model to 2.500." in said
     assert said.count("better than base") == 6
 
 
@@ -221,7 +222,7 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     html = render(finish(folder), TEMPLATES)
     said = section(html, "summary")
     assert "Experiment 2 : validation loss is lowest after epoch 0.75" in said
-    assert "; mended in Experiment 1 , held-out loss 2.280 for 2.380." in said
+    assert "; mended in Experiment 1 , held-out loss 2.280 instead of 2.380 on the same rows." in said
     assert "Published and scored are the weights of the lowest validation loss" in said
     mender, mended = (section(html, f"experiment-experiment-{number}") for number in (1, 2))
     assert "It mends Experiment 2 : on the same held-out rows its loss differs by −0.1" in mender

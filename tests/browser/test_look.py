@@ -145,7 +145,7 @@ def test_colours_keep_their_contrast_in_both_themes(report, browser):
           const c = getComputedStyle(e).backgroundColor; if (!c.startsWith("rgba(0, 0, 0, 0")) return c; } return "rgb(255,255,255)"; };
         const ratio = (e) => { const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
           return (a + 0.05) / (b + 0.05); };
-        const shown = [...document.querySelectorAll("p, a, dd, dt, td, th, h1, h2, h3, h5, small, summary, figcaption, .remark, mark")];
+        const shown = [...document.querySelectorAll("p, a, dd, dt, td, th, h1, h2, h3, h5, small, summary, figcaption, .remark, ins, del")];
         return Math.min(...shown.filter((e) => e.checkVisibility()).map(ratio));
       })()
     """

@@ -42,7 +42,7 @@ from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
 from tunebook.reporting.side_effects import side_effects_table
-from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
+from tunebook.reporting.study_folder import Experiment, Prompted, Run, Study, read_study
 from tunebook.tables import build_tables
 
 MEDICAL_WORDS = ("medic", "clinic", "medtext", "patient")
@@ -262,6 +262,7 @@ def choice_part(part: dict[str, Any]) -> dict[str, Any]:
         "quickest": prices[quickest],
         "rivals": [name for name in choice.rivals if name != choice.method],
         "base_loss": part["experiment"].base.loss,
+        "prompted": next((one for one in part["experiment"].baselines if isinstance(one, Prompted)), None),
     }
 
 
