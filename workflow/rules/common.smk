@@ -108,7 +108,9 @@ def launcher(wildcards, resources):
     if given < 2:
         return "python -m"
     # without the two dashes torchrun would take --run for an option of its own
-    return f"torchrun --standalone --nproc-per-node {given} --shutdown-timeout 120 -m --"
+    return (
+        f"torchrun --standalone --nproc-per-node {given} --shutdown-timeout 120 -m --"
+    )
 
 
 def time_limit(resources):
