@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from copy import deepcopy
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from torch.distributed import run as torchrun
 
 from tests import tiny
 from tests.checkout import copy_workflow
@@ -117,10 +119,10 @@ def test_another_number_of_gpus_runs_no_training_again(finished, config):
 @pytest.mark.parametrize(
     ("given", "starts", "asks"),
     [
-        ([], "torchrun --standalone --nproc-per-node 2 --shutdown-timeout 120 -m tunebook train --run ", "gpu=2"),
-        (["--resources", "gpu=2"], "torchrun --standalone --nproc-per-node 2 --shutdown-timeout 120 -m", "gpu=2"),
+        ([], "torchrun --standalone --nproc-per-node 2 ", "gpu=2"),
+        (["--resources", "gpu=2"], "torchrun --standalone --nproc-per-node 2 ", "gpu=2"),
         (["--resources", "gpu=1"], "python -m tunebook train --run ", "gpu=1"),
-        (["--set-resources", "train:gpu=0", "train:gres='gpu:2'"], "torchrun --standalone --nproc-per-node 2", "gres"),
+        (["--set-resources", "train:gpu=0", "train:gres='gpu:2'"], "torchrun --standalone --nproc-per-node 2 ", "gres"),
     ],
 )
 def test_training_on_two_gpus_is_started_by_torchrun(finished, config, given, starts, asks):
@@ -128,7 +130,15 @@ def test_training_on_two_gpus_is_started_by_torchrun(finished, config, given, st
     write(finished, config)
     output = snakemake(finished, "-n", "-p", *given)
     block = next(part for part in re.split(r"\n\n", output) if "train/words.int8-lora.seed-7.log" in part)
-    assert starts in output
+    command = re.search(r"^(?:Shell command: |\s*)(\S.* tunebook train .*?) 2> ", output, re.MULTILINE)[1]
+    assert command.startswith(starts)
+    if starts.startswith("torchrun"):
+        told = torchrun.parse_args(shlex.split(command)[1:])  # it knows options that begin as ours do
+        assert (told.training_script, told.module, told.training_script_args[:2]) == (
+            "tunebook",
+            True,
+            ["train", "--run"],
+        )
     assert asks in re.search(r"resources: (.*)", block)[1]
     assert "gpu=1" in next(part for part in output.split("\n\n") if "evaluate/words.int8-lora.seed-7.log" in part)
 

@@ -97,7 +97,7 @@ def test_files_keep_full_precision(study, tmp_path):
     assert again["loss"].tolist() == [run.loss for run in study.runs]
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")
     assert text.startswith("# Fake study: tables\n")
-    assert text.count("\n## ") == 6
+    assert text.count("\n## ") == 7
 
 
 def test_markdown_escapes_what_would_end_a_cell():

@@ -118,8 +118,11 @@ def launcher(wildcards, resources):
     # a job that asks for more than `--resources gpu=N` is given N; where a profile asks by `gres`, gpu is 0
     given = gpus_of(wildcards) if resources.get("gres") else resources.gpu
     if given < 2:
-        return "python"
-    return f"torchrun --standalone --nproc-per-node {given} --shutdown-timeout 120"
+        return "python -m"
+    # without the two dashes torchrun would take --run for an option of its own
+    return (
+        f"torchrun --standalone --nproc-per-node {given} --shutdown-timeout 120 -m --"
+    )
 
 
 def time_limit(resources):

@@ -28,5 +28,5 @@ rule train:
         launcher=launcher,
         limit=lambda wildcards, resources: time_limit(resources),
     shell:
-        "{params.launcher} -m tunebook train --run {params.run} --model {params.model} --tokens {input.tokens}"
+        "{params.launcher} tunebook train --run {params.run} --model {params.model} --tokens {input.tokens}"
         " --checkpoints {params.checkpoints} --output {params.folder} {params.limit} 2> {log}"

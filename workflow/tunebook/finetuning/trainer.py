@@ -132,7 +132,8 @@ class Keeper(TrainerCallback):
     def __init__(self, *, plan: Plan, patience: int | None, facts: dict[str, Any], deadline: float | None) -> None:
         self.plan, self.patience, self.facts, self.deadline = plan, patience, facts, deadline
         self.trainer: TokenTrainer | None = None
-        self.stopped_by: str | None = None
+        self.told_to_stop_by: str | None = None  # this process alone
+        self.stopped_by: str | None = None  # all of them, as they agreed
         self.step_started = self.step_ended = self.saved = time.monotonic()
         self.slowest_step_s = self.slowest_pause_s = 0.0  # a pause validates and saves
 
@@ -142,7 +143,7 @@ class Keeper(TrainerCallback):
             signal.signal(number, self._stop)
 
     def _stop(self, number: int, frame: Any) -> None:
-        self.stopped_by = signal.Signals(number).name
+        self.told_to_stop_by = signal.Signals(number).name
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.step_ended = self.saved = time.monotonic()
@@ -156,8 +157,8 @@ class Keeper(TrainerCallback):
         self.slowest_step_s = max(self.slowest_step_s, now - self.step_started)
         state.epoch = state.global_step / self.plan.epoch  # Trainer's own counts micro-batches, the last of them short
         if self.deadline is not None and now + self._seconds_to_stop() > self.deadline:
-            self.stopped_by = "the time limit"
-        told = processes.gathered((self.stopped_by, now - self.saved > SECONDS_BETWEEN_CHECKPOINTS))
+            self.told_to_stop_by = "the time limit"
+        told = processes.gathered((self.told_to_stop_by, now - self.saved > SECONDS_BETWEEN_CHECKPOINTS))
         self.stopped_by = next((name for name, _ in told if name), None)
         if state.global_step in self.plan.evals or state.global_step == state.max_steps:
             control.should_evaluate = control.should_save = True
