@@ -166,6 +166,5 @@ def _loading(base: list[Weight], held: int, architecture: Architecture, setting:
     if setting.gpu:
         return held + largest, 0
     read = sum(w.elements for w in base if w.quantized or setting.dtype != architecture.stored_dtype)
-    floats = setting.dtype == "float32" or architecture.config["model_type"] == "t5"  # T5's wo is float32 always
-    mapped = read if setting.quantization and architecture.stored_dtype == "float32" and floats else 0
+    mapped = read if setting.quantization and setting.dtype == architecture.stored_dtype == "float32" else 0
     return held + read * architecture.stored_bytes, mapped * architecture.stored_bytes
