@@ -33,6 +33,7 @@ def random_study(folder: Path, family: str = "llama", **experiment) -> dict:
     """The tiny study, with a model of random weights."""
     config = tiny.study(folder, **experiment)
     source = {"type": "random", "architecture": architectures.written(folder, family)}
+    config["experiments"]["words"]["training"]["max_length"] = 128  # its tokens are bytes
     config["models"]["tiny"] |= {"source": source, "task": architectures.task_of(family)}
     return config
 
