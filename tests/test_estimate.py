@@ -65,6 +65,18 @@ def test_sizes_are_those_of_the_model(fetched, family, method):
     assert found.gradient_bytes == sum(parameter.numel() * parameter.element_size() for parameter in trained)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_sizes_of_a_classifier_are_those_of_the_model(tmp_path, family, method):
+    named, run = architectures.written(tmp_path, family), architectures.run_of(family, method, labels=("a", "b", "c"))
+    source = {"type": "random", "architecture": named, "seed": 0}
+    spec = {"name": family, "task": run["task"], "source": source, "licence": "none", "encoder_decoder": False}
+    fetch_model(spec, tmp_path / family)
+    size, found = size_of(built(run, tmp_path / family)), estimate(run, read_architecture(named), gpu=False)
+    assert found.parameters == size["parameters"]
+    assert found.trainable_parameters == size["trainable_parameters"]
+
+
 def kept_bytes(model, run) -> int:
     """Bytes that autograd keeps of a padded batch, weights aside."""
     model.config.use_cache = False

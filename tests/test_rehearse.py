@@ -123,7 +123,7 @@ def test_what_cannot_be_tried_out_is_a_row_with_its_reason(tmp_path):
     assert "30.3 GB of models" in text
 
 
-def test_snakemake_rehearses_a_study(tmp_path):
+def test_snakemake_estimates_and_rehearses_a_study(tmp_path):
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
         copy(ROOT / part, tmp_path / part)
@@ -135,10 +135,19 @@ def test_snakemake_rehearses_a_study(tmp_path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [sys.executable, "-m", "snakemake", "rehearse", "--cores", "1", "--configfile", "config/tiny.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def snakemake(target: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--configfile", "config/tiny.yaml"]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
     results = tmp_path / "results" / "tiny"
+    told = snakemake("estimate")
+    assert told.returncode != 0  # a run is refused
+    assert "fits a GPU of 16 GB: all" in told.stdout
+    assert "words/full/seed-0: fp16 needs a GPU" in told.stdout
+    assert (results / "estimate.csv").exists()
+    done = snakemake("rehearse")
+    assert done.returncode == 0, done.stdout + done.stderr
     rows = pandas.read_csv(results / "rehearsal.csv").set_index("run")
     measured = rows.loc["words/int8-lora/seed-0"]
     assert measured["fits"] == "yes"

@@ -56,13 +56,15 @@ class Estimate:
 
 def setting_of(run: dict[str, Any], *, gpu: bool) -> Setting:
     """What of a trained run's spec (run.json) decides about bytes."""
-    training, model = run["training"], run["model"]
+    training, model, adapter = run["training"], run["model"], run["adapter"]
     heads = ("classifier", "score") if run["task"] == "sequence-classification" else ()
+    if heads and adapter:  # new, so that peft trains them whole
+        adapter = {**adapter, "modules_to_save": [*adapter["modules_to_save"], *heads]}
     return Setting(
         task=run["task"],
         dtype=model["dtype"],
         quantization=run["quantization"],
-        adapter=run["adapter"],
+        adapter=adapter,
         mixed=training["bf16"] or training["fp16"],
         gpu=gpu,
         checkpointing=training["activation_checkpointing"],
