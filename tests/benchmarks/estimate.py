@@ -1,10 +1,10 @@
 """Set estimates beside measured peaks: python tests/benchmarks/estimate.py STUDY_FOLDER ... > docs/estimate.md
 
 Reads study.json and rehearsal.csv of studies that were rehearsed:
-    for config in tests/benchmarks/sizes.yaml config/config.yaml config/paper.yaml; do
+    for config in tests/benchmarks/sizes.yaml tests/benchmarks/methods.yaml config/paper.yaml; do
         snakemake rehearse --cores 1 --resources gpu=1 --configfile $config
     done
-    python tests/benchmarks/estimate.py results/sizes results/miniature results/paper > docs/estimate.md
+    python tests/benchmarks/estimate.py results/sizes results/methods results/paper > docs/estimate.md
 """
 
 from __future__ import annotations
