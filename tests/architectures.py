@@ -74,8 +74,16 @@ def written(folder: Path, family: str) -> str:
     return str(file)
 
 
-def run_of(family: str, method: str = "lora", *, skip_modules: tuple[str, ...] = (), **training: Any) -> dict[str, Any]:
-    """A run.json of this family with the project's defaults; `method`: full, lora, int8-lora or qlora."""
+def run_of(
+    family: str,
+    method: str = "lora",
+    *,
+    skip_modules: tuple[str, ...] = (),
+    labels: tuple[str, ...] = (),
+    **training: Any,
+) -> dict[str, Any]:
+    """A run.json of this family with the project's defaults; `method`: full, lora, int8-lora or qlora. With `labels` it
+    classifies."""
     from tunebook.configuration.config import Lora, Training
 
     adapter = None if method == "full" else Lora().model_dump(mode="json")
@@ -85,14 +93,14 @@ def run_of(family: str, method: str = "lora", *, skip_modules: tuple[str, ...] =
         "method": method,
         "identity": "0" * 16,
         "seed": 0,
-        "task": task_of(family),
+        "task": "sequence-classification" if labels else task_of(family),
         "model": {
             "name": family,
             "dtype": "float32",
             "skip_modules": list(skip_modules),
-            "encoder_decoder": family == "bert",
+            "encoder_decoder": family == "bert" and not labels,
         },
-        "dataset": {"labels": []},
+        "dataset": {"labels": list(labels)},
         "training": Training(**training).model_dump(mode="json"),
         "adapter": adapter,
         "quantization": {"int8-lora": "int8", "qlora": "nf4"}.get(method),

@@ -24,6 +24,7 @@ HEADINGS = {  # section of the config -> where the README has its table: a headi
     config.HubModel: "`type: hub`, for models",
     config.HubDataset: "`type: hub`, for data",
     config.LocalPath: "`type: path`",
+    config.RandomModel: "`type: random`",
     config.Generated: "`type: generated`",
     config.Dataset: "### Dataset",
     config.Format: "### Format",

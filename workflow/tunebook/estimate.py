@@ -46,7 +46,8 @@ class Line:
 
     @property
     def name(self) -> str:
-        return self.run["run"] if self.seeds == 1 else f"{self.run['run']} (x {self.seeds} seeds)"
+        name = f"{self.run['experiment']}/{self.run['method']}"
+        return name if self.seeds == 1 else f"{name} (x {self.seeds} seeds)"
 
     def on(self, device: str) -> Estimate | None:
         return self.gpu if device == "gpu" else self.cpu
@@ -57,6 +58,10 @@ class Line:
         if training["fp16"]:
             return "fp16"
         return training["optim"] if training["optim"].startswith("paged_") else ""
+
+    def instead(self) -> str:
+        """What a CPU can do in place of it."""
+        return "bf16" if self.run["training"]["fp16"] else self.run["training"]["optim"].removeprefix("paged_")
 
 
 def lines_of(study: Path, models: Path) -> list[Line]:
@@ -139,8 +144,10 @@ def refusals(lines: list[Line], machine: Machine) -> list[str]:
             continue
         gpu = machine.device == "gpu"
         if line.needs_gpu() and not gpu:
-            text.append(f"{line.name}: {line.needs_gpu()} needs a GPU, and this machine has none: take bf16, or a GPU")
-        elif found.needed_bytes > machine.memory_bytes:
+            text.append(
+                f"{line.name}: {line.needs_gpu()} needs a GPU, and this machine has none: take {line.instead()}, or a GPU"
+            )
+        if found.needed_bytes > machine.memory_bytes:
             changes = advice(line.run, line.architecture, gpu=gpu, room=machine.memory_bytes)
             text.append(
                 f"{line.name}: needs {gigabytes(found.needed_bytes)}, this machine has {gigabytes(machine.memory_bytes)}; "
@@ -189,7 +196,8 @@ def main(args: argparse.Namespace) -> None:
     )
     refused = refusals(lines, machine)
     if refused:
-        count = f"{len(refused)} of {len(lines)} runs"
+        names = {each.split(": ")[0] for each in refused}
+        count = f"{len(names)} of {len(lines)} runs"
         raise TunebookError(
             f"{count} cannot be trained on this machine\n" + "\n".join(f"  - {each}" for each in refused)
         )

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tunebook.cost.study import named_architecture
 from tunebook.cost.trial import STEPS, Trial, try_out
 from tunebook.errors import TunebookError
 from tunebook.estimate import Line, lines_of
-from tunebook.records import folder_in_place, read_json, write_csv, write_json, write_text
+from tunebook.records import read_json, write_csv, write_json, write_text
 
 ENCODERS_FILES = (
     3  # an assembled model is made of the encoder's file and stands beside it: at most so many times its size
@@ -57,17 +58,12 @@ def rehearse(study: Path, models: Path, work: Path, *, machine: Machine, max_sec
     lines = lines_of(study, models)
     _say_what_is_needed(lines, work, machine)
     rows: list[Row] = []
-    made: Path | None = None
-    for line in sorted(lines, key=lambda line: line.run["model"]["name"]):  # one model's weights at a time
-        refusal = _refusal(line, machine) or _no_room(line, work)
-        if refusal:
-            trial = refusal
-        else:
-            wanted = work / "models" / line.run["model"]["name"]
-            if made and made != wanted:
-                shutil.rmtree(made)
-            made = wanted
-            trial = _tried(line, wanted, work, max_seconds)
+    for line in sorted(lines, key=lambda line: line.run["model"]["name"]):
+        wanted = work / "models" / line.run["model"]["name"]
+        for other in wanted.parent.glob("*"):  # one model's weights at a time
+            if other != wanted:
+                shutil.rmtree(other)
+        trial = _refusal(line, machine) or _no_room(line, work) or _tried(line, wanted, work, max_seconds)
         rows.append(_row(line, trial, study, machine))
         _show(rows[-1])
     order = {line.run["run"]: place for place, line in enumerate(lines)}
@@ -80,8 +76,8 @@ def _tried(line: Line, model: Path, work: Path, max_seconds: float) -> Trial:
         if problem:
             return Trial("unknown", problem)
     print(f"rehearse {line.run['run']}: {STEPS} steps with random weights ...", flush=True)
-    with folder_in_place(work / "trial") as folder:
-        return try_out(line.run, model, folder, max_seconds=max_seconds)
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        return try_out(line.run, model, Path(folder), max_seconds=max_seconds)
 
 
 def _make_weights(line: Line, folder: Path, work: Path) -> str:

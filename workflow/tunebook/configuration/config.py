@@ -145,7 +145,7 @@ class Dataset(Section):
         None, description="column with the row's label, or a Jinja template that makes it of columns"
     )
     labels: tuple[Text, ...] = Field((), description="the labels there are")
-    rows: int | None = Field(None, ge=10, description="rows it is expected to have, for estimate and rehearse only")
+    rows: int | None = Field(None, ge=10, description="rows it is expected to have, for rehearse only")
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of refused rows above which preparing stops")
     near_duplicate_threshold: float = Field(
         0.8, gt=0, le=1, description="character 5-gram Jaccard similarity from which two rows count as copies"

@@ -21,13 +21,13 @@ def advice(run: dict[str, Any], architecture: Architecture, *, gpu: bool, room: 
     Single changes that suffice are alternatives to each other; where none does, one line names those that do together,
     and where not even they do, a line says what the weights alone take.
     """
-    alone = []
+    alone: dict[str, str] = {}  # what is changed -> the smallest change that suffices
     for words, change in _changes(run):
         found = estimate(_with(run, [change]), architecture, gpu=gpu)
         if found.needed_bytes <= room:
-            alone.append(f"{words}: {gigabytes(found.needed_bytes)}")
+            alone.setdefault(_key(words), f"{words}: {gigabytes(found.needed_bytes)}")
     if alone:
-        return alone[:MOST]
+        return list(alone.values())[:MOST]
     return [_together(run, architecture, gpu=gpu, room=room)]
 
 
@@ -40,13 +40,17 @@ def _together(run: dict[str, Any], architecture: Architecture, *, gpu: bool, roo
         found, chosen, change = min(tried, key=lambda one: one[0].needed_bytes)
         taken.append(change)
         words.append(chosen)
-        left = [one for one in left if one[0].split(":")[0] != chosen.split(":")[0]]
+        left = [one for one in left if _key(one[0]) != _key(chosen)]
     if found.needed_bytes <= room:
         return f"{' and '.join(words)}: {gigabytes(found.needed_bytes)}"
     return (
         f"no change of batch, length or method makes it fit (at best {gigabytes(found.needed_bytes)}; its weights take "
         f"{gigabytes(_weights(found))}): take a smaller model or a larger device"
     )
+
+
+def _key(words: str) -> str:
+    return words.split(":")[0]
 
 
 def _weights(found: Estimate) -> int:
@@ -67,10 +71,13 @@ def _changes(run: dict[str, Any]) -> Iterator[Change]:
     smaller = rows // 2
     while smaller:
         if rows % smaller == 0:
-            yield (
-                f"per_device_train_batch_size: {smaller} with gradient_accumulation_steps: {accumulated * rows // smaller}",
-                _sets(per_device_train_batch_size=smaller, gradient_accumulation_steps=accumulated * rows // smaller),
-            )
+            steps = accumulated * rows // smaller
+            values = {"per_device_train_batch_size": smaller, "gradient_accumulation_steps": steps}
+            words = f"per_device_train_batch_size: {smaller} with gradient_accumulation_steps: {steps}"
+            yield words, _sets(**values)
+            if training["per_device_eval_batch_size"] > smaller:  # validation may be what does not fit
+                values["per_device_eval_batch_size"] = smaller
+                yield f"{words} and per_device_eval_batch_size: {smaller}", _sets(**values)
         smaller //= 2
     if training["per_device_eval_batch_size"] > 1:
         yield "per_device_eval_batch_size: 1", _sets(per_device_eval_batch_size=1)

@@ -56,13 +56,15 @@ class Estimate:
 
 def setting_of(run: dict[str, Any], *, gpu: bool) -> Setting:
     """What of a trained run's spec (run.json) decides about bytes."""
-    training, model = run["training"], run["model"]
+    training, model, adapter = run["training"], run["model"], run["adapter"]
     heads = ("classifier", "score") if run["task"] == "sequence-classification" else ()
+    if heads and adapter:  # new, so that peft trains them whole
+        adapter = {**adapter, "modules_to_save": [*adapter["modules_to_save"], *heads]}
     return Setting(
         task=run["task"],
         dtype=model["dtype"],
         quantization=run["quantization"],
-        adapter=run["adapter"],
+        adapter=adapter,
         mixed=training["bf16"] or training["fp16"],
         gpu=gpu,
         checkpointing=training["activation_checkpointing"],
@@ -166,6 +168,5 @@ def _loading(base: list[Weight], held: int, architecture: Architecture, setting:
     if setting.gpu:
         return held + largest, 0
     read = sum(w.elements for w in base if w.quantized or setting.dtype != architecture.stored_dtype)
-    floats = setting.dtype == "float32" or architecture.config["model_type"] == "t5"  # T5's wo is float32 always
-    mapped = read if setting.quantization and architecture.stored_dtype == "float32" and floats else 0
+    mapped = read if setting.quantization and setting.dtype == architecture.stored_dtype == "float32" else 0
     return held + read * architecture.stored_bytes, mapped * architecture.stored_bytes

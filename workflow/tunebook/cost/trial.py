@@ -16,7 +16,7 @@ from tunebook.records import read_json, write_json
 
 STEPS = 3  # the first warms up; the others are timed
 FIRST_TOKEN = 4  # below stand the special tokens of the random source's tokenizer
-OUT_OF_MEMORY = "out of memory"
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "memoryerror")  # of CUDA, of torch on a CPU, of Python
 KILLED = (-9, 137)  # by the kernel, where memory ran out
 STOPPED = 75
 
@@ -113,8 +113,12 @@ def _failed(done: subprocess.CompletedProcess, max_seconds: float) -> Trial:
         return Trial("unknown", f"{STEPS} steps take longer than {max_seconds:.0f} s here")
     if done.returncode == 2:
         words = last.removeprefix("tunebook train: ")
-        return Trial("no" if OUT_OF_MEMORY in words else "unknown", words)
-    return Trial("no" if OUT_OF_MEMORY in output.lower() else "unknown", f"training failed: {last[:300]}")
+        return Trial("no" if _ran_out(words) else "unknown", words)
+    return Trial("no" if _ran_out(output) else "unknown", f"training failed: {last[:300]}")
+
+
+def _ran_out(words: str) -> bool:
+    return any(mark in words.lower() for mark in OUT_OF_MEMORY)
 
 
 def _measured(record: dict[str, Any], history: Path, wall_s: float) -> Trial:

@@ -1,0 +1,94 @@
+"""Set estimates beside measured peaks: python tests/benchmarks/estimate.py STUDY_FOLDER ... > docs/estimate.md
+
+Reads study.json and rehearsal.csv of studies that were rehearsed:
+    for config in tests/benchmarks/sizes.yaml tests/benchmarks/methods.yaml config/paper.yaml; do
+        snakemake rehearse --cores 1 --resources gpu=1 --configfile $config
+    done
+    python tests/benchmarks/estimate.py results/sizes results/methods results/paper > docs/estimate.md
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas
+
+from tunebook.cost.advice import gigabytes
+from tunebook.cost.memory import RUNTIME_BYTES
+from tunebook.estimate import Line, lines_of
+from tunebook.rehearse import STEPS
+
+WITHIN = 0.15
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+HEAD = (
+    "run",
+    "parameters",
+    "rows x tokens",
+    "weights",
+    "optimizer",
+    "activations",
+    "estimate",
+    "measured",
+    "difference",
+    "s a step",
+)
+
+
+def measured(folder: Path) -> list[tuple[Line, pandas.Series]]:
+    """The runs of a study that were measured, each with its line of rehearsal.csv."""
+    rows = pandas.read_csv(folder / "rehearsal.csv").set_index("run")
+    lines = lines_of(folder / "study.json", Path("results/models"))
+    found = [(line, rows.loc[line.run["run"]]) for line in lines if line.run["run"] in rows.index]
+    return [(line, row) for line, row in found if row["fits"] == "yes"]
+
+
+def cells(study: str, line: Line, row: pandas.Series) -> list[str]:
+    training, difference = line.run["training"], row["estimated_peak_bytes"] / row["peak_memory_bytes"] - 1
+    found = line.gpu if "CPU" not in row["device"] else line.cpu
+    target = f" + {training['max_target_length']}" if line.run["task"] == "seq2seq-lm" else ""
+    rows = f"{training['per_device_train_batch_size']} x {training['max_length']}{target}"
+    sizes = (found.weight_bytes + found.adapter_bytes, found.optimizer_bytes, found.activation_bytes)
+    peaks = (int(row["estimated_peak_bytes"]), int(row["peak_memory_bytes"]))
+    name = f"{study}: {line.run['experiment']}/{line.run['method']}"
+    return [name, f"{found.parameters / 1e6:.1f} M", rows, *map(gigabytes, (*sizes, *peaks)), f"{difference:+.1%}",
+            f"{row['seconds_a_step']:.1f}"]  # fmt: skip
+
+
+def main(folders: list[Path]) -> str:
+    found = [(folder.name, line, row) for folder in folders for line, row in measured(folder)]
+    differences = [abs(row["estimated_peak_bytes"] / row["peak_memory_bytes"] - 1) for _, _, row in found]
+    within = sum(difference <= WITHIN for difference in differences)
+    devices = sorted({row["device"] for _, _, row in found})
+    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return "\n".join(
+        [
+            "# Estimated and measured peaks",
+            "",
+            f"{within} of {len(found)} runs within {WITHIN:.0%}; the largest difference is {max(differences):.1%}.",
+            f"Measured on {datetime.date.today()}: {', '.join(devices)}; {versions}; Python {platform.python_version()}.",
+            "",
+            f"Each run was rehearsed: {STEPS} optimizer steps with random weights, with rows as long as `max_length` allows. On a CPU",
+            "the peak is the resident memory of the process, its libraries included, for which the estimate takes "
+            f"{gigabytes(RUNTIME_BYTES['cpu'])}",
+            "(sizes: libraries measures them). No figure of the estimate is fitted to these runs. Seconds a step are of a machine",
+            "that did other work too.",
+            "",
+            f"| {' | '.join(HEAD)} |",
+            f"|{'---|' * len(HEAD)}",
+            *(f"| {' | '.join(cells(*each))} |" for each in found),
+            "",
+            "Made by `tests/benchmarks/estimate.py`, whose header says how. No GPU was at hand: the formulas for GPUs are not measured."
+            if all("CPU" in device for device in devices)
+            else "Made by `tests/benchmarks/estimate.py`, whose header says how.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    print(main([Path(folder) for folder in sys.argv[1:]]))
