@@ -117,7 +117,6 @@ def test_what_cannot_be_tried_out_is_a_row_with_its_reason(tmp_path):
     assert list(reasons) == list(config["experiments"])
     assert reasons["sentiment"][0] == "no"
     assert "this machine has 800 MB; not tried out" in reasons["sentiment"][1]
-    assert reasons["quotes"] == ("no", "fp16 needs a GPU, and this machine has none; not tried out")
     text = stage.report("paper", rows, lines_of(tmp_path / "study.json", tmp_path / "models"), machine)
     assert "Training of 0 of 7 runs" in text
     assert "30.3 GB of models" in text
@@ -128,7 +127,7 @@ def test_snakemake_estimates_and_rehearses_a_study(tmp_path):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
         copy(ROOT / part, tmp_path / part)
     config = random_study(tmp_path, methods=["int8-lora", "full"])
-    config["experiments"]["words"]["overrides"] = {"full": {"training": {"fp16": True}}}
+    config["experiments"]["words"]["overrides"] = {"full": {"training": {"optim": "paged_adamw_8bit"}}}
     (tmp_path / "config" / "tiny.yaml").write_text(yaml.safe_dump(config))
     environment = {
         **os.environ,
@@ -144,7 +143,7 @@ def test_snakemake_estimates_and_rehearses_a_study(tmp_path):
     told = snakemake("estimate")
     assert told.returncode != 0  # a run is refused
     assert "fits a GPU of 16 GB: all" in told.stdout
-    assert "words/full: fp16 needs a GPU" in told.stdout
+    assert "words/full: training.optim: found paged_adamw_8bit" in told.stdout
     assert (results / "estimate.csv").exists()
     done = snakemake("rehearse")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -156,7 +155,7 @@ def test_snakemake_estimates_and_rehearses_a_study(tmp_path):
     assert measured["total_s"] > 0
     refused = rows.loc["words/full/seed-0"]
     assert refused["fits"] == "no"
-    assert "fp16 needs a GPU" in refused["reason"]
+    assert "no GPU whose memory could be paged" in refused["reason"]
     assert "| words/int8-lora/seed-0 | yes |" in (results / "rehearsal.md").read_text()
     assert not (results / "rehearsal").exists()
     assert not (tmp_path / "results" / "models").exists()

@@ -16,6 +16,7 @@ from tunebook.cost.machine import Machine, present_machine
 from tunebook.cost.memory import Estimate, estimate
 from tunebook.cost.study import architecture_of, download_bytes, seeds_of, trained_runs
 from tunebook.errors import TunebookError
+from tunebook.finetuning.devices import check_device
 from tunebook.records import read_json, write_text
 
 SIZES = (16, 24, 80)  # GB (10^9 bytes) of the GPUs that people have
@@ -52,16 +53,13 @@ class Line:
     def on(self, device: str) -> Estimate | None:
         return self.gpu if device == "gpu" else self.cpu
 
-    def needs_gpu(self) -> str:
-        """What of the run only a GPU can do; nothing if a CPU will do."""
-        training = self.run["training"]
-        if training["fp16"]:
-            return "fp16"
-        return training["optim"] if training["optim"].startswith("paged_") else ""
-
-    def instead(self) -> str:
-        """What a CPU can do in place of it."""
-        return "bf16" if self.run["training"]["fp16"] else self.run["training"]["optim"].removeprefix("paged_")
+    def cannot_on(self, device: str) -> str:
+        """Why a device of this kind cannot train the run as it is asked for, if so."""
+        try:
+            check_device(self.run["training"], gpu=device == "gpu")
+        except TunebookError as error:
+            return str(error)
+        return ""
 
 
 def lines_of(study: Path, models: Path) -> list[Line]:
@@ -143,10 +141,8 @@ def refusals(lines: list[Line], machine: Machine) -> list[str]:
         if found is None or line.architecture is None:
             continue
         gpu = machine.device == "gpu"
-        if line.needs_gpu() and not gpu:
-            text.append(
-                f"{line.name}: {line.needs_gpu()} needs a GPU, and this machine has none: take {line.instead()}, or a GPU"
-            )
+        if problem := line.cannot_on(machine.device):
+            text.append(f"{line.name}: {problem}")
         if found.needed_bytes > machine.memory_bytes:
             changes = advice(line.run, line.architecture, gpu=gpu, room=machine.memory_bytes)
             text.append(

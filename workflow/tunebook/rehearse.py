@@ -100,8 +100,8 @@ def _refusal(line: Line, machine: Machine) -> Trial | None:
     found = line.on(machine.device)
     if found is None:
         return Trial("unknown", line.problem)
-    if line.needs_gpu() and machine.device != "gpu":
-        return Trial("no", f"{line.needs_gpu()} needs a GPU, and this machine has none; not tried out")
+    if problem := line.cannot_on(machine.device):
+        return Trial("no", f"{problem}; not tried out")
     needed = found.needed_bytes
     if needed > machine.memory_bytes:
         return Trial(

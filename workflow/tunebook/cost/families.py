@@ -10,6 +10,7 @@ from typing import Any
 
 from tunebook.cost.tape import Setting, Tape, Value, Weight
 from tunebook.errors import TunebookError
+from tunebook.finetuning.dropout_names import DROPOUTS
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def play(config: dict[str, Any], setting: Setting, batch: Batch, *, encoder_deco
     """
     kind = config["model_type"]
     tape = Tape(setting)
+    if setting.dropout is not None:
+        config = {**config, **dict.fromkeys(DROPOUTS, setting.dropout)}
     if encoder_decoder and kind == "bert":
         config = {"encoder": config, "decoder": {**config, "is_decoder": True}}
         kind = "encoder-decoder"

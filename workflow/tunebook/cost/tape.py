@@ -24,7 +24,7 @@ class Setting:
     """What of a run decides about bytes.
 
     `dtype`: of unquantized weights; `adapter`: the run's adapter arguments, None for full finetuning; `mixed`: autocast
-    to half precision (bf16 or fp16); `gpu`: kernels of a GPU, else of the CPU; `training`: False is a forward pass
+    to half precision (bf16 or fp16); `dropout`: of the model, where the run changes it; `gpu`: kernels of a GPU, else of the CPU; `training`: False is a forward pass
     without gradients.
     """
 
@@ -236,7 +236,6 @@ class Tape:
 
     def dropout(self, x: Value, share: float) -> Value:
         """A dropout keeps its mask: on a GPU in bytes, on a CPU in the tensor's own precision."""
-        share = share if self.setting.dropout is None else self.setting.dropout
         if not share:
             return x
         if x.grad:
@@ -258,7 +257,6 @@ class Tape:
 
         `scores`: elements of the score matrices; `rows`: rows of them.
         """
-        share = share if self.setting.dropout is None else self.setting.dropout
         grad = q.grad or k.grad or v.grad
         made = self.value(q.elements, q.size, grad)
         if not grad:

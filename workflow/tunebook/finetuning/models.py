@@ -15,6 +15,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.dropout_names import DROPOUTS
 from tunebook.finetuning.memory import is_out_of_memory
 from tunebook.finetuning.quantization import (
     COMPUTE_DTYPE,
@@ -33,7 +34,6 @@ AUTO_CLASSES = {
 PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
 HEADS = ("classifier", "score", "classification_head")  # new and trained whole, so never quantized
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-DROPOUTS = ("dropout", "hidden_dropout_prob", "resid_pdrop", "dropout_rate", "hidden_dropout")
 
 
 def quiet_libraries() -> None:
