@@ -37,7 +37,7 @@ from tunebook.finetuning.models import (
 )
 from tunebook.finetuning.progress import Progress, duration
 from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.finetuning.trainer import Keeper, TokenTrainer, largest_micro_batch, plan_of, training_arguments
+from tunebook.finetuning.trainer import Keeper, TokenTrainer, largest_micro_batch, schedule_of, training_arguments
 from tunebook.records import (
     disk_is_full,
     folder_in_place,
@@ -102,17 +102,19 @@ def _train_once(
     micro_batch: int,
     deadline: float | None,
 ) -> tuple[Path, dict[str, Any]]:
-    plan = plan_of(len(splits["train"]), run)
+    schedule = schedule_of(len(splits["train"]), run)
     resumed = processes.from_first(checkpoints.latest_whole(work) if processes.is_first() else None)
     facts = checkpoints.read_seal(resumed)["facts"] if resumed else {}
-    if resumed and (checkpoints.step_of(resumed) >= plan.total or facts.get("stopped_early")):
+    if resumed and (checkpoints.step_of(resumed) >= schedule.total or facts.get("stopped_early")):
         return resumed, facts
     model = load_model(run, model_folder, dropout=run["training"]["dropout"])
     collate = collator_for(run["task"], load_tokenizer(model_folder), model)
     torch.manual_seed(run["seed"])  # the adapter starts at random
     model = add_adapter(model, run)
     model.config.use_cache = False
-    keeper = Keeper(plan=plan, patience=run["training"]["early_stopping_patience"], facts=facts, deadline=deadline)
+    keeper = Keeper(
+        schedule=schedule, patience=run["training"]["early_stopping_patience"], facts=facts, deadline=deadline
+    )
     trainer = TokenTrainer(
         model=model,
         args=training_arguments(run, work, micro_batch),
@@ -131,9 +133,9 @@ def _train_once(
     finally:
         keeper.trainer = None  # the handlers of signals hold the keeper; the model must go if memory has run out
     newest = processes.from_first(checkpoints.latest_whole(work) if processes.is_first() else None)
-    if keeper.stopped_by and trainer.state.global_step < plan.total and not facts.get("stopped_early"):
+    if keeper.stopped_by and trainer.state.global_step < schedule.total and not facts.get("stopped_early"):
         raise Stopped(
-            f"stopped by {keeper.stopped_by} after step {trainer.state.global_step} of {plan.total}; run again to go on"
+            f"stopped by {keeper.stopped_by} after step {trainer.state.global_step} of {schedule.total}; run again to go on"
         )
     return newest, checkpoints.read_seal(newest)["facts"]
 

@@ -39,7 +39,7 @@ class Plan:
 
 def plan_of(line: Line, study: Path | None) -> Plan:
     """A run's plan. `study`: study.json, beside which prepared data sets may tell their rows."""
-    from tunebook.finetuning.trainer import eval_steps
+    from tunebook.finetuning.trainer import schedule_of
 
     run, training = line.run, line.run["training"]
     rows = rows_of(run["dataset"], study)
@@ -51,13 +51,13 @@ def plan_of(line: Line, study: Path | None) -> Plan:
     if rows is None:
         return Plan(steps=training["max_steps"] if training["max_steps"] > 0 else None, **facts)
     train, validation = rows
-    steps, total = eval_steps(train, run)
+    schedule = schedule_of(train, run)
     validated = min(validation, training["max_validation_rows"] or validation)
     return Plan(
         training_rows=train,
         validation_batches=math.ceil(validated / validation_batch(training)),
-        steps=total,
-        validations=len(steps) + 1,  # and one before the first step
+        steps=schedule.total,
+        validations=len(schedule.evals) + 1,  # and one before the first step
         **facts,
     )
 

@@ -41,7 +41,7 @@ def let_cpu_train_in_float16(accelerator: Accelerator) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """Steps of a run. `epoch`: optimizer steps an epoch; `total`: in all; `evals`: those after which to validate."""
 
     epoch: int
@@ -129,8 +129,10 @@ class TokenTrainer(Trainer):
 class Keeper(TrainerCallback):
     """Decides when to validate, save and stop; seals checkpoints; answers signals and the time limit."""
 
-    def __init__(self, *, plan: Plan, patience: int | None, facts: dict[str, Any], deadline: float | None) -> None:
-        self.plan, self.patience, self.facts, self.deadline = plan, patience, facts, deadline
+    def __init__(
+        self, *, schedule: Schedule, patience: int | None, facts: dict[str, Any], deadline: float | None
+    ) -> None:
+        self.schedule, self.patience, self.facts, self.deadline = schedule, patience, facts, deadline
         self.trainer: TokenTrainer | None = None
         self.told_to_stop_by: str | None = None  # this process alone
         self.stopped_by: str | None = None  # all of them, as they agreed
@@ -155,12 +157,14 @@ class Keeper(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         self.step_ended = now = time.monotonic()
         self.slowest_step_s = max(self.slowest_step_s, now - self.step_started)
-        state.epoch = state.global_step / self.plan.epoch  # Trainer's own counts micro-batches, the last of them short
+        state.epoch = (
+            state.global_step / self.schedule.epoch
+        )  # Trainer's own counts micro-batches, the last of them short
         if self.deadline is not None and now + self._seconds_to_stop() > self.deadline:
             self.told_to_stop_by = "the time limit"
         told = processes.gathered((self.told_to_stop_by, now - self.saved > SECONDS_BETWEEN_CHECKPOINTS))
         self.stopped_by = next((name for name, _ in told if name), None)
-        if state.global_step in self.plan.evals or state.global_step == state.max_steps:
+        if state.global_step in self.schedule.evals or state.global_step == state.max_steps:
             control.should_evaluate = control.should_save = True
         if self.stopped_by and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
@@ -253,11 +257,11 @@ def largest_micro_batch(run: dict[str, Any], fits: float = math.inf) -> int:
     return next(size for size in range(most, 0, -1) if share % size == 0)
 
 
-def plan_of(rows: int, run: dict[str, Any]) -> Plan:
+def schedule_of(rows: int, run: dict[str, Any]) -> Schedule:
     """The steps of a run over so many training rows; validations come several times an epoch and at its end."""
     training = run["training"]
     epoch = math.ceil(rows / rows_of_a_step(run))
     total = training["max_steps"] if training["max_steps"] > 0 else math.ceil(epoch * training["num_train_epochs"])
     evals = training["evals_per_epoch"]
     steps = {math.ceil(number * epoch / evals) for number in range(1, math.ceil(total / epoch * evals) + 1)}
-    return Plan(epoch=epoch, total=total, evals=frozenset(step for step in steps if step <= total))
+    return Schedule(epoch=epoch, total=total, evals=frozenset(step for step in steps if step <= total))
