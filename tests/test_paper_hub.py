@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,18 +15,16 @@ import pandas
 import pytest
 
 from tests import hub_server, paper_hub
+from tests.checkout import copy_workflow
 
 pytestmark = pytest.mark.paper
-PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A checkout in which `snakemake --configfile config/paper.yaml` ran to its end, and what it asked of the hub."""
     folder = tmp_path_factory.mktemp("checkout")
-    for part in PARTS:
-        copy = shutil.copytree if (paper_hub.ROOT / part).is_dir() else shutil.copyfile
-        copy(paper_hub.ROOT / part, folder / part)
+    copy_workflow(folder)
     with hub_server.serving() as hub:
         paper_hub.fill(hub, tmp_path_factory.mktemp("hub"))
         environment = {

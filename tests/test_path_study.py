@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests import tiny
-from tests.test_dag import PARTS, ROOT, snakemake
+from tests.checkout import copy_workflow
+from tests.test_dag import snakemake
 
 pytestmark = pytest.mark.slow
 FILES = ("financial_phrasebank/Sentences_AllAgree.latin1.txt", "medtext/medtext_2.csv", "english_quotes/quotes.jsonl")
@@ -96,9 +96,7 @@ def study(folder: Path, data: Path) -> dict:
 
 
 def test_three_local_files_to_a_report(tmp_path):
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
-        copy(ROOT / part, tmp_path / part)
+    copy_workflow(tmp_path)
     given = os.environ.get("TUNEBOOK_TEST_DATA")
     data = Path(given).resolve() if given else written(tmp_path / "data")
     (tmp_path / "config" / "tiny.yaml").write_text(yaml.safe_dump(study(tmp_path, data), allow_unicode=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from tests import architectures, tiny
+from tests.checkout import copy_workflow
 from tests.stages import prepared, run_stage, trained
 from tunebook import rehearse as stage
 from tunebook.configuration.validation import validate
@@ -26,7 +26,6 @@ from tunebook.records import read_json
 from tunebook.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "profiles", "workflow", "report", "envs", "config")
 
 
 def random_study(folder: Path, family: str = "llama", **experiment) -> dict:
@@ -123,9 +122,7 @@ def test_what_cannot_be_tried_out_is_a_row_with_its_reason(tmp_path):
 
 
 def test_snakemake_estimates_and_rehearses_a_study(tmp_path):
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
-        copy(ROOT / part, tmp_path / part)
+    copy_workflow(tmp_path)
     config = random_study(tmp_path, methods=["int8-lora", "full"])
     config["experiments"]["words"]["overrides"] = {"full": {"training": {"optim": "paged_adamw_8bit"}}}
     (tmp_path / "config" / "tiny.yaml").write_text(yaml.safe_dump(config))
