@@ -231,7 +231,7 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     assert "Published weights : those of step 20 of 40" in mended
     assert "what was trained after it is thrown away" in mended
     # On other rows the difference cannot be taken row by row
-    record["datasets"]["others"] = record["datasets"]["lines"] | {"source": {"type": "path"}}
+    record["datasets"]["others"] = record["datasets"]["lines"] | {"source": {"type": "path", "path": "others.csv"}}
     record["experiments"]["experiment-2"]["dataset"] = "others"
     (folder / "study.json").write_text(json.dumps(record))
     shutil.copytree(folder / "datasets" / "lines", folder / "datasets" / "others")
