@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,10 @@ def disturb(seen: Disturbed) -> None:
     subprocess.run(["scancel", seen.cancelled], check=True)
     urgent = ["sbatch", "--parsable", "-p", "urgent", "-w", node, "--exclusive", "--mem=100", "-o", "/dev/null"]
     subprocess.run([*urgent, "--wrap", "true"], check=True, stdout=subprocess.DEVNULL)
-    again = [
-        held(folder, method, snakemake, other_than=before["id"]) for method, before in (("lora", lora), ("full", full))
-    ]
+    with ThreadPoolExecutor() as pool:  # whichever runs again first
+        again = list(
+            pool.map(lambda before: held(folder, before["method"], snakemake, other_than=before["id"]), (lora, full))
+        )
     seen.outlived = {environment["SLURM_JOB_ID"] for environment in again}
     snakemake.kill()
     snakemake.wait()
@@ -153,7 +155,7 @@ def held(folder: Path, method: str, snakemake: subprocess.Popen, *, other_than: 
         for number in stages(folder, "train"):
             if f"/{method}/" in " ".join(command_of(number)) and str(number) != other_than:
                 os.kill(number, signal.SIGSTOP)
-                return environment_of(number)
+                return environment_of(number) | {"method": method}
         return None
 
     return wait_for(f"a checkpoint of {method}", trainer, folder, snakemake)
