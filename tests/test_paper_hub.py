@@ -33,6 +33,7 @@ def finished(tmp_path_factory):
             "HF_ENDPOINT": hub.address,
             "HF_HOME": str(folder / "cache"),
             "HF_TOKEN": "hf_nobodyMayReadThis",
+            "OMP_WAIT_POLICY": "passive",  # two jobs at once, each with threads for all cores
         }
         environment.pop("HF_HUB_CACHE", None)
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=2", "--configfile"]

@@ -133,8 +133,8 @@ def test_a_signal_to_torchrun_stops_all_with_a_checkpoint(tmp_path):
         if line.startswith("step 10 "):
             job.send_signal(signal.SIGTERM)
             break
-    output = job.stdout.read()
-    assert job.wait(timeout=100) != 0
+    output, _ = job.communicate(timeout=100)
+    assert job.returncode != 0
     assert "stopped by SIGTERM after step" in output
     assert list((places["results"] / "checkpoints").glob("*/checkpoint-*/complete.json"))
 
