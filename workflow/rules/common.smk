@@ -10,6 +10,7 @@ LIBRARY = (
 sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
 from tunebook.cost.architectures import file_of
+from tunebook.cost.job import memory_mb
 from tunebook.errors import TunebookError
 from tunebook.finetuning.devices import check_without_gpus
 from tunebook.reporting.figure_names import figure_names
@@ -109,6 +110,16 @@ def adapter_of(wildcards):
 def gpus_of(wildcards):
     """GPUs that train a run together."""
     return STUDY.experiments[wildcards.experiment].gpus
+
+
+def memory_of(wildcards, attempt):
+    """mem_mb of training: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres."""
+    asked = workflow.resource_settings.overwrite_resources.get("train", {})
+    on_cpu = "gres" not in asked and "gpu" in asked and str(asked["gpu"].raw) == "0"
+    gpus = 0 if on_cpu else gpus_of(wildcards)
+    return memory_mb(run_of(wildcards).spec, Path("results/models"), gpus=gpus) * min(
+        attempt, 4
+    )
 
 
 def launcher(wildcards, resources):

@@ -19,6 +19,7 @@ rule train:
         "../../envs/tunebook.yaml"
     resources:
         gpu=gpus_of,
+        mem_mb=memory_of,
     params:
         run=run_file,
         identity=lambda wildcards: run_of(wildcards).spec["identity"],
