@@ -211,7 +211,7 @@ def test_a_study_that_cannot_fit_is_refused_after_its_table(tmp_path, monkeypatc
     refused = told.err[told.err.index("- medical/int8-lora: needs ") :].split("\n  - ")[0]
     assert "this machine has 24.0 GB; any of these makes it fit:" in refused
     assert refused.count("\n    - ") in (2, 3)
-    assert "per_device_train_batch_size: 1 with gradient_accumulation_steps: 8: " in refused
+    assert "per_device_train_batch_size: 2 with gradient_accumulation_steps: 4: " in refused
     assert (tmp_path / "estimate.csv").exists()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas
 
 from tunebook.cost.advice import gigabytes
-from tunebook.cost.memory import GAPS_SHARE, RUNTIME_BYTES, Estimate
+from tunebook.cost.memory import RUNTIME_BYTES
 from tunebook.estimate import Line, lines_of
 from tunebook.rehearse import STEPS
 
@@ -46,30 +46,22 @@ def measured(folder: Path) -> list[tuple[Line, pandas.Series]]:
     return [(line, row) for line, row in found if row["fits"] == "yes"]
 
 
-def difference(line: Line, row: pandas.Series) -> float:
-    """What the estimate is off by, as a share of the measured peak."""
-    return _estimate(line, row).peak_bytes / row["peak_memory_bytes"] - 1
-
-
-def _estimate(line: Line, row: pandas.Series) -> Estimate:
-    return line.cpu if "CPU" in row["device"] else line.gpu
-
-
 def cells(study: str, line: Line, row: pandas.Series) -> list[str]:
-    training, found = line.run["training"], _estimate(line, row)
+    training, difference = line.run["training"], row["estimated_peak_bytes"] / row["peak_memory_bytes"] - 1
+    found = line.gpu if "CPU" not in row["device"] else line.cpu
     target = f" + {training['max_target_length']}" if line.run["task"] == "seq2seq-lm" else ""
     rows = f"{training['per_device_train_batch_size']} x {training['max_length']}{target}"
     sizes = (found.weight_bytes + found.adapter_bytes, found.optimizer_bytes, found.activation_bytes)
-    peaks = (found.peak_bytes, int(row["peak_memory_bytes"]))
+    peaks = (int(row["estimated_peak_bytes"]), int(row["peak_memory_bytes"]))
     name = f"{study}: {line.run['experiment']}/{line.run['method']}"
-    return [name, f"{found.parameters / 1e6:.1f} M", rows, *map(gigabytes, (*sizes, *peaks)), f"{difference(line, row):+.1%}",
+    return [name, f"{found.parameters / 1e6:.1f} M", rows, *map(gigabytes, (*sizes, *peaks)), f"{difference:+.1%}",
             f"{row['seconds_a_step']:.1f}"]  # fmt: skip
 
 
 def main(folders: list[Path]) -> str:
     found = [(folder.name, line, row) for folder in folders for line, row in measured(folder)]
-    differences = [abs(difference(line, row)) for _, line, row in found]
-    within = sum(each <= WITHIN for each in differences)
+    differences = [abs(row["estimated_peak_bytes"] / row["peak_memory_bytes"] - 1) for _, _, row in found]
+    within = sum(difference <= WITHIN for difference in differences)
     devices = sorted({row["device"] for _, _, row in found})
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return "\n".join(
@@ -82,9 +74,8 @@ def main(folders: list[Path]) -> str:
             f"Each run was rehearsed: {STEPS} optimizer steps with random weights, with rows as long as `max_length` allows. On a CPU",
             "the peak is the resident memory of the process, its libraries included, for which the estimate takes "
             f"{gigabytes(RUNTIME_BYTES['cpu'])}",
-            "(sizes: libraries measures them). One figure of the estimate is taken from these runs: on a CPU the heap holds "
-            f"{GAPS_SHARE:.0%} more than",
-            "the activations. Seconds a step are of a machine that did other work too.",
+            "(sizes: libraries measures them). No figure of the estimate is fitted to these runs. Seconds a step are of a machine",
+            "that did other work too.",
             "",
             f"| {' | '.join(HEAD)} |",
             f"|{'---|' * len(HEAD)}",

@@ -19,9 +19,6 @@ from tunebook.cost.tape import FLOAT, Setting, Weight
 RUNTIME_BYTES = {"cpu": 575_000_000, "gpu": 0}
 CONTEXT_BYTES = 600_000_000  # a CUDA context with its kernels, outside of torch's count (torch on an A100 or H100)
 SPARE_SHARE = 0.05  # of a GPU, lost to blocks of the caching allocator that no tensor fits
-# Of activations, more that a CPU's heap holds: tensors of many sizes leave gaps in it, which grow in the first steps. Taken from
-# the runs of docs/estimate.md, the only figure that is. A GPU has SPARE_SHARE instead.
-GAPS_SHARE = 0.1
 LOSS_COPIES = 3  # float32 tensors of the size of the logits at once: logits, those of supervised tokens, log-softmax
 # Bytes of optimizer state for a trained parameter. AdamW keeps two moments in the parameter's precision (Loshchilov &
 # Hutter 2019); in 8 bit a byte each and a float32 for 256 of them (Dettmers et al. 2022); SGD without momentum nothing.
@@ -104,7 +101,6 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
     stored = sum(weight.elements for weight in base) * architecture.stored_bytes
     load, mapped = _loading(base, held, architecture, setting)
     activations = trace.tape.activation_bytes + _loss_bytes(trace)
-    gaps = 0 if gpu else int(GAPS_SHARE * trace.tape.activation_bytes)
     fixed = runtime + held + adapter + optimizer + mapped
     accumulates = training["gradient_accumulation_steps"] > 1
     phases = [
@@ -126,7 +122,7 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
         activation_bytes=activations,
         runtime_bytes=runtime,
         load_peak_bytes=runtime + load,
-        train_peak_bytes=fixed + gaps + max(phases),
+        train_peak_bytes=fixed + max(phases),
         validation_peak_bytes=fixed + seen.tape.half_copies + max(_loss_bytes(seen), _working_bytes(seen)),
         stored_bytes=stored,
     )
