@@ -23,6 +23,16 @@ from tunebook.estimate import Line, lines_of
 from tunebook.rehearse import STEPS
 
 WITHIN = 0.15
+CALIBRATION = ("sizes", "libraries")  # its peak is where RUNTIME_BYTES is from, so that it is no test of the estimate
+LIMITS = """\
+What to know of these figures:
+
+- `sizes: libraries` is what the runtime's 575 MB were measured on; it is shown, and not counted.
+- The formulas were compared with runs of flan-t5-large and opt-125m like those below while they were written. That showed that
+  a file's pages were counted for longer than they stay (+46 % and +9 %), which was mended; so these two are no blind tests.
+- Low estimates where rows are few: the C library keeps freed tensors below 1 MB (`return_freed_memory`). With that limit at
+  128 kB, quotes/qlora measured 2,320 MB (estimate -1.2 %) in place of 2,768 MB (-17.2 %), at 6.2 in place of 4.2 s a step, one run
+  each; the limit stays where steps are faster."""
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 HEAD = (
     "run",
@@ -60,7 +70,8 @@ def cells(study: str, line: Line, row: pandas.Series) -> list[str]:
 
 def main(folders: list[Path]) -> str:
     found = [(folder.name, line, row) for folder in folders for line, row in measured(folder)]
-    differences = [abs(row["estimated_peak_bytes"] / row["peak_memory_bytes"] - 1) for _, _, row in found]
+    tested = [row for study, line, row in found if (study, line.run["experiment"]) != CALIBRATION]
+    differences = [abs(row["estimated_peak_bytes"] / row["peak_memory_bytes"] - 1) for row in tested]
     within = sum(difference <= WITHIN for difference in differences)
     devices = sorted({row["device"] for _, _, row in found})
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
@@ -68,18 +79,19 @@ def main(folders: list[Path]) -> str:
         [
             "# Estimated and measured peaks",
             "",
-            f"{within} of {len(found)} runs within {WITHIN:.0%}; the largest difference is {max(differences):.1%}.",
+            f"{within} of {len(tested)} runs within {WITHIN:.0%}; the largest difference is {max(differences):.1%}.",
             f"Measured on {datetime.date.today()}: {', '.join(devices)}; {versions}; Python {platform.python_version()}.",
             "",
             f"Each run was rehearsed: {STEPS} optimizer steps with random weights, with rows as long as `max_length` allows. On a CPU",
             "the peak is the resident memory of the process, its libraries included, for which the estimate takes "
             f"{gigabytes(RUNTIME_BYTES['cpu'])}",
-            "(sizes: libraries measures them). No figure of the estimate is fitted to these runs. Seconds a step are of a machine",
-            "that did other work too.",
+            "(measured, see below). Seconds a step are of a machine that did other work too: they say nothing of speed.",
             "",
             f"| {' | '.join(HEAD)} |",
             f"|{'---|' * len(HEAD)}",
             *(f"| {' | '.join(cells(*each))} |" for each in found),
+            "",
+            LIMITS,
             "",
             "Made by `tests/benchmarks/estimate.py`, whose header says how. No GPU was at hand: the formulas for GPUs are not measured."
             if all("CPU" in device for device in devices)
