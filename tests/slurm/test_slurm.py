@@ -33,15 +33,15 @@ SITE = {
     "latency-wait": 5,
     "slurm-init-seconds-before-status-checks": 2,
     "slurm-keep-successful-logs": True,  # tests read them
-    "default-resources": {"slurm_partition": "main", "nodes": 1, "mem_mb": 1500, "runtime": 10},
+    "default-resources": {"slurm_partition": "main", "nodes": 1, "mem_mb": 1500, "runtime": 50},
     "set-threads": {"train": 1, "evaluate": 1, "sample": 1},
     "set-resources": {
         "train": {
             "mem_mb": f"{TOO_LITTLE_MB} if wildcards.method == 'full' and attempt == 1 else {ENOUGH_MB}",
-            "runtime": 10,
+            "runtime": 50,
         },
-        "evaluate": {"mem_mb": ENOUGH_MB, "runtime": 10},
-        "sample": {"mem_mb": ENOUGH_MB, "runtime": 10},
+        "evaluate": {"mem_mb": ENOUGH_MB, "runtime": 50},
+        "sample": {"mem_mb": ENOUGH_MB, "runtime": 50},
     },
 }
 PATIENCE_S = 600
