@@ -53,13 +53,6 @@ def longest_first(lengths: list[int]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
 
 
-def batches_by_length(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices of rows in batches of like length, the longest first."""
-    order = longest_first(lengths)
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
 class LengthGroupedSampler(torch.utils.data.Sampler):
     """Row indices for training: shuffled, with rows of like length side by side, so that little is padded.
 

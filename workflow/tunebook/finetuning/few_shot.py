@@ -13,8 +13,9 @@ import numpy
 import pandas
 import torch
 
-from tunebook.finetuning.batching import Collator, batches_by_length
+from tunebook.finetuning.batching import Collator, longest_first
 from tunebook.finetuning.encoding import NO_LOSS, encode
+from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.scoring import score, token_losses
 
 SEED = 0
@@ -122,7 +123,8 @@ def score_after_examples(
     begun = model(input_ids=begin, use_cache=True).past_key_values
     scored: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
     ends = [{name: row[name][shared:] for name in ("input_ids", "labels")} for row in rows]
-    for indices in batches_by_length([len(end["input_ids"]) for end in ends], batch_size):
+
+    def scores(indices: list[int]) -> list[tuple[float, int]]:
         batch = {name: tensor.to(device) for name, tensor in collate([ends[index] for index in indices]).items()}
         labels, mask = batch.pop("labels"), batch.pop("attention_mask")  # (B, T)
         cache = copy.deepcopy(begun)
@@ -131,8 +133,11 @@ def score_after_examples(
         logits = model(**batch, attention_mask=mask, past_key_values=cache).logits
         losses = token_losses(logits, labels, collate.task).double().sum(dim=1)
         counts = (labels != NO_LOSS).sum(dim=1)
-        for index, loss, count in zip(indices, losses.tolist(), counts.tolist(), strict=True):
-            scored[index] = (loss, count)
+        return list(zip(losses.tolist(), counts.tolist(), strict=True))
+
+    for indices, found in in_batches(longest_first([len(end["input_ids"]) for end in ends]), batch_size, scores):
+        for index, each in zip(indices, found, strict=True):
+            scored[index] = each
     return scored
 
 

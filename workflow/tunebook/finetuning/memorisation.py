@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from tunebook.finetuning.batching import Collator, batches_by_length
+from tunebook.finetuning.batching import Collator, longest_first
 from tunebook.finetuning.encoding import NO_LOSS
+from tunebook.finetuning.memory import in_batches
 
 FEWEST_TOKENS = 8  # of a target: half of fewer would be completed by chance
 MOST_COMPLETED = 32  # tokens
@@ -25,12 +26,15 @@ def completed(model: torch.nn.Module, rows: list[dict[str, Any]], collate: Colla
     """
     found = [False] * len(rows)
     device = next(model.parameters()).device
-    for indices in batches_by_length([len(row["input_ids"]) for row in rows], batch_size):
+
+    def right_places(indices: list[int]) -> list[list[bool]]:
         batch = {name: tensor.to(device) for name, tensor in collate([rows[index] for index in indices]).items()}
         ids = batch["input_ids"]  # (B, T)
         del batch["labels"]
         likeliest = model(**batch).logits[:, :-1].argmax(dim=-1)  # (B, T - 1): place t predicts token t + 1
-        right = (likeliest == ids[:, 1:]).tolist()
+        return (likeliest == ids[:, 1:]).tolist()
+
+    for indices, right in in_batches(longest_first([len(row["input_ids"]) for row in rows]), batch_size, right_places):
         for index, line in zip(indices, right, strict=True):
             found[index] = all(line[place - 1] for place in completed_places(rows[index]))
     return found
