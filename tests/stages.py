@@ -12,6 +12,14 @@ from tunebook.configuration.validation import validate
 from tunebook.records import read_json
 from tunebook.resolve import resolve
 
+MANY_CHECKPOINTS = {  # training arguments: fifteen validations, each with a checkpoint
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "evals_per_epoch": 5,
+    "max_length": 32,
+    "learning_rate": 0.01,
+}
+
 
 def run_stage(*arguments: object) -> None:
     """`python -m tunebook ...`, in this process; any failure fails the test."""

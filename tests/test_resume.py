@@ -14,16 +14,9 @@ import pytest
 import safetensors.numpy
 
 from tests import tiny
-from tests.stages import prepared, train_arguments, trained
+from tests.stages import MANY_CHECKPOINTS, prepared, train_arguments, trained
 
 RUN = "words/lora/seed-0"
-TRAINING = {
-    "num_train_epochs": 3,
-    "per_device_train_batch_size": 4,
-    "evals_per_epoch": 5,
-    "max_length": 32,
-    "learning_rate": 0.01,
-}
 WORKFLOW = Path(__file__).parents[1] / "workflow"
 
 
@@ -31,7 +24,7 @@ WORKFLOW = Path(__file__).parents[1] / "workflow"
 def undisturbed(tmp_path_factory):
     """The weights and the history of a run that nothing stopped."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    places = prepared(tiny.study(folder, training=TRAINING), folder)
+    places = prepared(tiny.study(folder, training=MANY_CHECKPOINTS), folder)
     _, history = trained(places, RUN)
     return weights_of(places), history
 
@@ -75,7 +68,7 @@ def assert_as_undisturbed(places, undisturbed) -> None:
 
 @pytest.mark.parametrize("step", [4, 14])
 def test_killed_in_the_middle(tmp_path, undisturbed, step):
-    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
     process = start(places)
     wait_for_checkpoint(places, step, process)
     process.kill()
@@ -86,7 +79,7 @@ def test_killed_in_the_middle(tmp_path, undisturbed, step):
 
 
 def test_sigterm_stops_after_the_step_with_a_checkpoint(tmp_path, undisturbed):
-    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
     process = start(places)
     wait_for_checkpoint(places, 2, process)
     process.send_signal(signal.SIGTERM)
@@ -99,7 +92,7 @@ def test_sigterm_stops_after_the_step_with_a_checkpoint(tmp_path, undisturbed):
 
 
 def test_the_time_limit_stops_with_its_own_status(tmp_path, undisturbed):
-    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
     process = start(places, "--max-seconds", "1")
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 75, output
@@ -109,7 +102,7 @@ def test_the_time_limit_stops_with_its_own_status(tmp_path, undisturbed):
 
 
 def test_a_second_process_waits_for_the_first_and_trains_nothing_again(tmp_path, undisturbed):
-    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
     first = start(places)
     wait_for_checkpoint(places, 2, first)
     first.send_signal(signal.SIGSTOP)
@@ -124,7 +117,7 @@ def test_a_second_process_waits_for_the_first_and_trains_nothing_again(tmp_path,
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "unsealed"])
 def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(tmp_path, undisturbed, damage, capsys):
-    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
     process = start(places)
     checkpoint = wait_for_checkpoint(places, 8, process)
     process.kill()
@@ -142,14 +135,14 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(tmp_path,
 
 
 def test_a_changed_spec_never_resumes_stale_weights(tmp_path):
-    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
     process = start(places)
     wait_for_checkpoint(places, 4, process)
     process.kill()
     process.communicate()
     changed = tmp_path / "changed"
     changed.mkdir()
-    other = prepared(tiny.study(changed, training={**TRAINING, "learning_rate": 0.02}), changed)
+    other = prepared(tiny.study(changed, training={**MANY_CHECKPOINTS, "learning_rate": 0.02}), changed)
     (places["results"] / "checkpoints").rename(other["results"] / "checkpoints")
     _, history = trained(other, RUN)
     assert history["learning_rate"].max() == pytest.approx(0.02)

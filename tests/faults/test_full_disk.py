@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 from tests import tiny
-from tests.stages import prepared, run_stage, train_arguments, trained
+from tests.stages import MANY_CHECKPOINTS, prepared, run_stage, train_arguments, trained
 from tunebook import __main__ as command_line
 from tunebook.configuration.validation import validate
 from tunebook.finetuning import checkpoints
@@ -17,13 +17,6 @@ from tunebook.resolve import resolve
 
 pytestmark = pytest.mark.faults
 RUN = "words/lora/seed-0"
-TRAINING = {
-    "num_train_epochs": 3,
-    "per_device_train_batch_size": 4,
-    "evals_per_epoch": 5,
-    "max_length": 32,
-    "learning_rate": 0.01,
-}
 TWO_CHECKPOINTS_KIB = 1200  # one has about 480
 PLENTY_KIB = 20_000
 
@@ -32,7 +25,7 @@ PLENTY_KIB = 20_000
 def undisturbed(tmp_path_factory):
     """The places of a tiny study that is trained."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    places = prepared(tiny.study(folder, training=TRAINING), folder)
+    places = prepared(tiny.study(folder, training=MANY_CHECKPOINTS), folder)
     trained(places, RUN)
     return places
 
@@ -44,7 +37,7 @@ def outcome(places) -> tuple[dict[str, bytes], pandas.DataFrame]:
 
 
 def test_training_goes_on_from_the_last_whole_checkpoint(tmp_path, undisturbed, disk, capfd):
-    places = prepared(tiny.study(tmp_path, training=TRAINING), tmp_path)
+    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
     small = disk(TWO_CHECKPOINTS_KIB)
     (places["results"] / "checkpoints").symlink_to(small)
     assert command_line.main([str(part) for part in train_arguments(places, RUN)]) == 2
