@@ -17,10 +17,8 @@ from tunebook.configuration.validation import ConfigError, validate
 from tunebook.cost.advice import advice
 from tunebook.cost.architectures import SHIPPED, read_architecture, shipped
 from tunebook.cost.families import play
-from tunebook.cost.job import UNKNOWN_MB, memory_mb
 from tunebook.cost.machine import Machine, gpu_in
 from tunebook.cost.memory import batch_of, estimate, setting_of
-from tunebook.cost.study import architecture_of, trained_runs
 from tunebook.cost.tape import Setting
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
@@ -263,14 +261,3 @@ def test_the_smallest_gpu_counts():
     listing = "NVIDIA A100-SXM4-80GB, 81920, 80000\nTesla T4, 15360, 15000\n"
     assert gpu_in(listing) == Machine("gpu", "Tesla T4", 15360 << 20, 15000 << 20)
     assert gpu_in("no devices were found\n") is None
-
-
-def test_a_training_job_asks_for_what_its_run_holds(tmp_path):
-    study = resolved_study(tmp_path, "paper")
-    medical = next(run for run in trained_runs(study) if run["experiment"] == "medical")
-    found = estimate(medical, architecture_of(medical["model"], tmp_path), gpu=False)
-    assert memory_mb(medical, tmp_path, gpus=0) * 1e6 > 1.25 * found.peak_bytes
-    one, two = (memory_mb(medical, tmp_path, gpus=gpus) for gpus in (1, 2))
-    assert 1.25 * found.stored_bytes < one * 1e6 < found.peak_bytes < 2 * two * 1e6
-    medical["model"]["architecture"] = None
-    assert memory_mb(medical, tmp_path, gpus=1) == UNKNOWN_MB

@@ -104,7 +104,7 @@ def test_the_length_of_a_run_is_known_from_its_rows(tmp_path):
     profile = study.parent / "datasets" / "medtext" / "profile.json"
     profile.parent.mkdir(parents=True)
     profile.write_text(json.dumps({"splits": {"train": 100, "validation": 10, "test": 10}}))
-    assert rows_of(unknown.run["dataset"], study) == (100, 10)
+    assert rows_of(unknown.run["dataset"], study) == (100, 10, 10)
 
 
 def test_what_cannot_be_tried_out_is_a_row_with_its_reason(tmp_path):

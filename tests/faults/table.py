@@ -29,11 +29,12 @@ class Line:
     shown: str = KEPT
 
 
-RESUME, INTERRUPTIONS, DISK, SLURM = (
+RESUME, INTERRUPTIONS, DISK, SLURM, LIMITS = (
     "test_resume::test_",
     "faults.test_interruptions::test_",
     "faults.test_full_disk::test_",
     "slurm.test_slurm::test_",
+    "slurm.test_time_limits::test_",
 )
 LINES = [
     Line("training killed", "`kill -9` after a certain checkpoint", (f"{RESUME}killed_in_the_middle",)),
@@ -67,6 +68,10 @@ LINES = [
          (f"{SLURM}jobs_outlive_snakemake_and_nothing_is_trained_twice",), "the jobs end, nothing is trained twice"),
     Line("SLURM: all of these", "in one study",
          (f"{SLURM}the_study_ends_as_a_local_one",), "all artefacts as those of a local run"),
+    Line("SLURM: time limits", "a run that needs three allocations, each of two minutes",
+         (f"{LIMITS}a_study_of_long_runs_ends_through_several_allocations",
+          f"{LIMITS}each_allocation_goes_on_where_the_one_before_it_stopped"),
+         "each goes on where the one before it stopped; all artefacts as those of a local run"),
     Line("hub", "no such model, gated, limits, server errors, timeouts, broken and wrong downloads",
          ("test_hub::test_a_fault_is_told_in_one_message_and_leaves_nothing",), "one message, nothing half-written"),
     Line("killed download", "`kill -9` in the middle",

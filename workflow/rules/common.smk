@@ -10,7 +10,7 @@ LIBRARY = (
 sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
 from tunebook.cost.architectures import file_of
-from tunebook.cost.job import memory_mb
+from tunebook.cost.job import memory_mb, paces, runtime_minutes
 from tunebook.errors import TunebookError
 from tunebook.finetuning.devices import check_without_gpus
 from tunebook.reporting.figure_names import figure_names
@@ -41,6 +41,10 @@ STUDY_FILE = f"{RESULTS}/study.json"
 RUNS = {run.name: run for run in runs_of(STUDY)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
 SPECS = fetching_specs(STUDY)
+PACES = paces(
+    Path(RESULTS, "rehearsal.csv"),
+    {name: run.spec["identity"] for name, run in RUNS.items()},
+)
 
 if workflow.resource_settings.resources.get("gpu") == 0:  # --resources gpu=0
     try:
@@ -112,14 +116,46 @@ def gpus_of(wildcards):
     return STUDY.experiments[wildcards.experiment].gpus
 
 
-def memory_of(wildcards, attempt):
-    """mem_mb of training: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres."""
-    asked = workflow.resource_settings.overwrite_resources.get("train", {})
+def set_resources(rulename):
+    """What a profile, or --set-resources, says of a rule."""
+    return workflow.resource_settings.overwrite_resources.get(rulename, {})
+
+
+def memory_of(wildcards, attempt, rulename):
+    """mem_mb: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres."""
+    asked = set_resources(rulename)
     on_cpu = "gres" not in asked and "gpu" in asked and str(asked["gpu"].raw) == "0"
-    gpus = 0 if on_cpu else gpus_of(wildcards)
-    return memory_mb(run_of(wildcards).spec, Path("results/models"), gpus=gpus) * min(
-        attempt, 4
+    training = STUDY.experiments[wildcards.experiment].training
+    first = memory_mb(
+        rulename,
+        run_of(wildcards).spec,
+        Path("results/models"),
+        max_length=training.max_length,
+        max_target_length=training.max_target_length,
+        gpus=0 if on_cpu else gpus_of(wildcards) if rulename == "train" else 1,
     )
+    return first * min(attempt, 4)
+
+
+def runtime_of(wildcards, attempt, rulename):
+    """Minutes: what the study's rehearsal measured, at most the profile's `max_runtime`; that or the default `runtime` where
+    nothing was measured. None where there is neither, as on one's own machine: no limit.
+    """
+    asked = set_resources(rulename)
+    defaults = workflow.resource_settings.default_resources or {}
+    limit = asked["max_runtime"] if "max_runtime" in asked else defaults.get("runtime")
+    if limit is None:
+        return None
+    longest = limit.evaluate(
+        wildcards=wildcards,
+        input=None,
+        attempt=attempt,
+        threads=1,
+        rulename=rulename,
+        async_run=workflow.async_run,
+    ).value
+    measured = runtime_minutes(rulename, run_of(wildcards).spec, PACES)
+    return longest if measured is None else min(longest, measured * attempt)
 
 
 def launcher(wildcards, resources):

@@ -18,6 +18,8 @@ rule evaluate:
         "../../envs/tunebook.yaml"
     resources:
         gpu=1,
+        mem_mb=memory_of,
+        runtime=runtime_of,
     params:
         run=run_file,
         stage="evaluate",

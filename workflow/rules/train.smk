@@ -20,6 +20,7 @@ rule train:
     resources:
         gpu=gpus_of,
         mem_mb=memory_of,
+        runtime=runtime_of,
     params:
         run=run_file,
         identity=lambda wildcards: run_of(wildcards).spec["identity"],

@@ -22,7 +22,7 @@ from tunebook.cost.advice import gigabytes
 from tunebook.cost.machine import Machine, present_machine
 from tunebook.cost.plan import Plan, plan_of
 from tunebook.cost.study import named_architecture
-from tunebook.cost.trial import STEPS, Trial, try_out
+from tunebook.cost.trial import STEPS, Trial, try_out, validation_batch
 from tunebook.errors import TunebookError
 from tunebook.estimate import Line, lines_of
 from tunebook.records import read_json, write_csv, write_json, write_text
@@ -37,6 +37,7 @@ class Row:
     """A line of rehearsal.csv. None where it was not measured, or where the number of rows is not known."""
 
     run: str
+    identity: str  # of the run as it was tried out
     seeds: int
     fits: str  # yes, no, unknown
     reason: str
@@ -45,9 +46,12 @@ class Row:
     peak_memory_bytes: int | None
     estimated_peak_bytes: int | None
     seconds_a_step: float | None
-    validation_s: float | None
+    validation_s: float | None  # a batch of `validation_rows` rows
+    validation_rows: int
+    other_s: float | None  # start, loading, saving
     steps: int | None
     training_rows: int | None
+    test_rows: int | None
     validations: int | None
     total_s: float | None
     disk_bytes: int | None
@@ -140,6 +144,7 @@ def _row(line: Line, trial: Trial, study: Path, machine: Machine) -> Row:
     record, found = trial.record or {}, line.on(machine.device)
     return Row(
         run=line.run["run"],
+        identity=line.run["identity"],
         seeds=line.seeds,
         fits=trial.fits,
         reason=trial.reason,
@@ -149,8 +154,11 @@ def _row(line: Line, trial: Trial, study: Path, machine: Machine) -> Row:
         estimated_peak_bytes=found.peak_bytes if found else None,
         seconds_a_step=trial.seconds_a_step,
         validation_s=trial.validation_s,
+        validation_rows=validation_batch(line.run["training"]),
+        other_s=trial.other_s,
         steps=plan.steps,
         training_rows=plan.training_rows,
+        test_rows=plan.test_rows,
         validations=plan.validations,
         total_s=plan.seconds(trial),
         disk_bytes=plan.disk_bytes,

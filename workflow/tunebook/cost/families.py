@@ -87,6 +87,7 @@ def _llama(tape: Tape, config: dict[str, Any], batch: Batch) -> tuple[int, int]:
                 tape.linear(f"{name}.self_attn.{part}", y, width, size * head, bias=biases["attention"])
                 for part, size in (("q_proj", heads), ("k_proj", kv_heads), ("v_proj", kv_heads))
             )
+            tape.cache(k, v)
             if kv_heads != heads:  # rows that differ in length have a mask, and with one keys and values are repeated
                 k, v = (tape.value(tokens * heads * head, each.size, each.grad) for each in (k, v))
             y = tape.attention(q, k, v, share=0.0, fused=True, **_scores(batch, heads))
@@ -124,6 +125,7 @@ def _opt(tape: Tape, config: dict[str, Any], batch: Batch) -> tuple[int, int]:
             k, v, q = (
                 tape.linear(f"{name}.self_attn.{part}", y, width, width) for part in ("k_proj", "v_proj", "q_proj")
             )
+            tape.cache(k, v)
             y = tape.attention(q, k, v, share=config.get("attention_dropout", 0.0), fused=True, **_scores(batch, heads))
             y = tape.linear(f"{name}.self_attn.out_proj", y, width, width)
             x = tape.add(x, tape.dropout(y, share))
@@ -157,6 +159,7 @@ def _falcon(tape: Tape, config: dict[str, Any], batch: Batch) -> tuple[int, int]
             fused = width + 2 * head if multi else 3 * width
             qkv = tape.linear(f"{name}.self_attention.query_key_value", y, width, fused, bias=bias)
             q, k, v = (tape.value(tokens * width, qkv.size, qkv.grad) for _ in range(3))
+            tape.cache(*[tape.value(tokens * head * (1 if multi else heads), qkv.size, qkv.grad)] * 2)
             z = tape.attention(q, k, v, share=0.0, fused=not multi, **_scores(batch, heads))
             z = tape.linear(f"{name}.self_attention.dense", z, width, width, bias=bias)
             y = tape.activation("gelu", tape.linear(f"{name}.mlp.dense_h_to_4h", y, width, inner, bias=bias))
@@ -194,12 +197,12 @@ def _t5_stack(tape: Tape, config: dict[str, Any], side: str, x: Value, batch: Ba
                 buckets = config.get("relative_attention_num_buckets", 32)
                 tape.weight(f"{name}.0.SelfAttention.relative_attention_bias.weight", buckets, heads)
             y = tape.rms_norm(f"{name}.0.layer_norm", x, width)
-            y = _t5_attention(tape, config, f"{name}.0.SelfAttention", y, y, batch.rows * heads * queries, queries)
+            rows = batch.rows * heads * queries
+            y = _t5_attention(tape, config, f"{name}.0.SelfAttention", y, y, rows, queries, cached=decodes)
             x = tape.add(x, tape.dropout(y, share))
             if decodes:
                 y = tape.rms_norm(f"{name}.1.layer_norm", x, width)
-                rows = batch.rows * heads * queries
-                y = _t5_attention(tape, config, f"{name}.1.EncDecAttention", y, memory, rows, batch.length)
+                y = _t5_attention(tape, config, f"{name}.1.EncDecAttention", y, memory, rows, batch.length, cached=True)
                 x = tape.add(x, tape.dropout(y, share))
             part = f"{name}.{2 if decodes else 1}"
             y = tape.rms_norm(f"{part}.layer_norm", x, width)
@@ -208,11 +211,13 @@ def _t5_stack(tape: Tape, config: dict[str, Any], side: str, x: Value, batch: Ba
     return tape.dropout(tape.rms_norm(f"{side}.final_layer_norm", x, width), share)
 
 
-def _t5_attention(tape, config, name: str, x: Value, memory: Value, rows: int, keys: int) -> Value:
+def _t5_attention(tape, config, name: str, x: Value, memory: Value, rows: int, keys: int, *, cached: bool) -> Value:
     width, inner = config["d_model"], config["num_heads"] * config["d_kv"]
     q = tape.linear(f"{name}.q", x, width, inner, bias=False)
     k = tape.linear(f"{name}.k", memory, width, inner, bias=False)
     v = tape.linear(f"{name}.v", memory, width, inner, bias=False)
+    if cached:
+        tape.cache(k, v)
     share = config.get("dropout_rate", 0.1)
     y = tape.attention(q, k, v, scores=rows * keys, rows=rows, share=share, fused=True)
     return tape.linear(f"{name}.o", y, inner, width, bias=False)
@@ -240,11 +245,13 @@ def _bert_embeddings(tape: Tape, config: dict[str, Any], name: str, tokens: int)
     return tape.dropout(x, config.get("hidden_dropout_prob", 0.1))
 
 
-def _bert_attention(tape, config, name: str, x: Value, memory: Value, rows: int, keys: int) -> Value:
+def _bert_attention(tape, config, name: str, x: Value, memory: Value, rows: int, keys: int, *, cached: bool) -> Value:
     width, share = config["hidden_size"], config.get("attention_probs_dropout_prob", 0.1)
     q = tape.linear(f"{name}.self.query", x, width, width)
     k = tape.linear(f"{name}.self.key", memory, width, width)
     v = tape.linear(f"{name}.self.value", memory, width, width)
+    if cached:
+        tape.cache(k, v)
     y = tape.attention(q, k, v, scores=rows * keys, rows=rows, share=share, fused=True)
     return _bert_output(tape, config, f"{name}.output", y, x, width)
 
@@ -262,9 +269,10 @@ def _bert_stack(tape: Tape, config, prefix: str, batch: Batch, length: int, memo
         name = f"{prefix}encoder.layer.{number}"
         rows = batch.rows * heads * length
         with tape.layer(x):
-            x = _bert_attention(tape, config, f"{name}.attention", x, x, rows, length)
-            if memory is not None:
-                x = _bert_attention(tape, config, f"{name}.crossattention", x, memory, rows, batch.length)
+            decodes = memory is not None
+            x = _bert_attention(tape, config, f"{name}.attention", x, x, rows, length, cached=decodes)
+            if decodes:
+                x = _bert_attention(tape, config, f"{name}.crossattention", x, memory, rows, batch.length, cached=True)
             y = tape.linear(f"{name}.intermediate.dense", x, config["hidden_size"], inner)
             x = _bert_output(tape, config, f"{name}.output", tape.activation("gelu", y), x, inner)
     return x

@@ -6,7 +6,7 @@ the backward pass, when all gradients are; the optimizer's step; validation. The
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunebook.cost.architectures import Architecture
@@ -55,8 +55,19 @@ class Estimate:
 
 
 def setting_of(run: dict[str, Any], *, gpu: bool) -> Setting:
-    """What of a trained run's spec (run.json) decides about bytes."""
-    training, model, adapter = run["training"], run["model"], run["adapter"]
+    """What of a trained run's spec (run.json) decides about bytes in training."""
+    training = run["training"]
+    return replace(
+        _untrained(run, gpu=gpu),
+        mixed=training["bf16"] or training["fp16"],
+        checkpointing=training["activation_checkpointing"],
+        dropout=training["dropout"],
+    )
+
+
+def _untrained(run: dict[str, Any], *, gpu: bool) -> Setting:
+    """What of any run's spec, the untouched model's among them, decides about bytes while nothing is trained."""
+    model, adapter = run["model"], run["adapter"]
     heads = ("classifier", "score") if run["task"] == "sequence-classification" else ()
     if heads and adapter:  # new, so that peft trains them whole
         adapter = {**adapter, "modules_to_save": [*adapter["modules_to_save"], *heads]}
@@ -65,11 +76,9 @@ def setting_of(run: dict[str, Any], *, gpu: bool) -> Setting:
         dtype=model["dtype"],
         quantization=run["quantization"],
         adapter=adapter,
-        mixed=training["bf16"] or training["fp16"],
+        mixed=False,
         gpu=gpu,
-        checkpointing=training["activation_checkpointing"],
         skip_modules=(*model["skip_modules"], *heads),
-        dropout=training["dropout"],
         labels=max(2, len(run["dataset"]["labels"])),
     )
 
@@ -98,7 +107,6 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
     gradients = sum(weight.held_bytes for weight in trained)
     optimizer = sum(_optimizer_bytes(weight, training["optim"]) for weight in trained)
     runtime = RUNTIME_BYTES["gpu" if gpu else "cpu"]
-    stored = sum(weight.elements for weight in base) * architecture.stored_bytes
     load, mapped = _loading(base, held, architecture, setting)
     activations = trace.tape.activation_bytes + _loss_bytes(trace)
     fixed = runtime + held + adapter + optimizer + mapped
@@ -124,8 +132,40 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
         load_peak_bytes=runtime + load,
         train_peak_bytes=fixed + max(phases),
         validation_peak_bytes=fixed + seen.tape.half_copies + max(_loss_bytes(seen), _working_bytes(seen)),
-        stored_bytes=stored,
+        stored_bytes=stored_bytes(run, architecture),
     )
+
+
+def stored_bytes(run: dict[str, Any], architecture: Architecture) -> int:
+    """Bytes of the weights in the model's files. Raises TunebookError as `estimate` does."""
+    trace = play(
+        architecture.config, _untrained(run, gpu=False), Batch(1, 1, 1), encoder_decoder=run["model"]["encoder_decoder"]
+    )
+    return sum(weight.elements for weight in trace.tape.weights if weight.stored) * architecture.stored_bytes
+
+
+def inference_bytes(run: dict[str, Any], architecture: Architecture, *, max_length: int, max_target_length: int) -> int:
+    """Peak bytes on a CPU of scoring test rows and of making answers with a run's model (run.json, `base` among them).
+
+    The lengths are the experiment's; every row is as long as they allow. Raises TunebookError as `estimate` does.
+    """
+    generation, setting = run["generation"], _untrained(run, gpu=False)
+    new = generation["max_new_tokens"]
+    scored = Batch(generation["batch_size"], max_length, max_target_length)
+    answered = Batch(
+        generation["batch_size"],
+        max_length * (1 + run["few_shot"]) + (new if run["task"] == "causal-lm" else 0),
+        max(max_target_length, new),
+    )
+    assembled = run["model"]["encoder_decoder"]
+    scoring, answering = (
+        play(architecture.config, setting, batch, encoder_decoder=assembled) for batch in (scored, answered)
+    )
+    base = [weight for weight in scoring.tape.weights if weight.stored]
+    held = sum(weight.held_bytes for weight in scoring.tape.weights)
+    load, mapped = _loading(base, sum(weight.held_bytes for weight in base), architecture, setting)
+    work = max(_loss_bytes(scoring), answering.tape.cached + _working_bytes(answering))
+    return RUNTIME_BYTES["cpu"] + max(load, held + mapped + work)
 
 
 def _loss_bytes(trace: Trace) -> int:

@@ -21,6 +21,7 @@ class Plan:
     """What is known of a run's length before it runs; None where the number of rows is not known."""
 
     training_rows: int | None = None
+    test_rows: int | None = None
     validation_batches: int | None = None
     steps: int | None = None
     validations: int | None = None
@@ -50,11 +51,12 @@ def plan_of(line: Line, study: Path | None) -> Plan:
     }
     if rows is None:
         return Plan(steps=training["max_steps"] if training["max_steps"] > 0 else None, **facts)
-    train, validation = rows
+    train, validation, test = rows
     schedule = schedule_of(train, run)
     validated = min(validation, training["max_validation_rows"] or validation)
     return Plan(
         training_rows=train,
+        test_rows=test,
         validation_batches=math.ceil(validated / validation_batch(training)),
         steps=schedule.total,
         validations=len(schedule.evals) + 1,  # and one before the first step
@@ -62,18 +64,18 @@ def plan_of(line: Line, study: Path | None) -> Plan:
     )
 
 
-def rows_of(dataset: dict[str, Any], study: Path | None) -> tuple[int, int] | None:
-    """(training rows, validation rows): of the prepared data set if there is one, else what the config expects, before
+def rows_of(dataset: dict[str, Any], study: Path | None) -> tuple[int, int, int] | None:
+    """(training rows, validation rows, test rows): of the prepared data set if there is one, else what the config expects, before
     copies and unusable rows are taken away; None where it does not say."""
     profile = study.parent / "datasets" / dataset["name"] / "profile.json" if study else None
     if profile and profile.exists():
         splits = read_json(profile)["splits"]
-        return splits["train"], splits["validation"]
+        return splits["train"], splits["validation"], splits["test"]
     rows = dataset["source"]["rows"] if dataset["source"]["type"] == "generated" else dataset["rows"]
     if rows is None:
         return None
     held = {split: _held_out(dataset["split"][split], rows) for split in ("validation", "test")}
-    return max(1, rows - sum(held.values())), held["validation"]
+    return max(1, rows - sum(held.values())), held["validation"], held["test"]
 
 
 def _held_out(size: float, rows: int) -> int:

@@ -89,6 +89,7 @@ class Tape:
     half_copies: int = 0  # bytes of weights that autocast copies to half precision
     widest: int = 0  # bytes of the largest tensor between operations
     largest_dequantized: int = 0
+    cached: int = 0  # bytes of keys and values that stay while answers are made
     _values: list[Value] = field(default_factory=list)  # alive, so that ids stay unique
 
     # --- weights
@@ -250,6 +251,10 @@ class Tape:
             if kind == "gelu_new":
                 self.keep_new(3 * x.elements, x.size)
         return made
+
+    def cache(self, *values: Value) -> None:
+        """Note keys and values of a decoder's attention, as its projections make them."""
+        self.cached += sum(value.bytes for value in values)
 
     def attention(self, q: Value, k: Value, v: Value, *, scores: int, rows: int, share: float, fused: bool) -> Value:
         """Scaled dot-product attention. A fused kernel keeps queries, keys, values, its result and a figure a row; the
