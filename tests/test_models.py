@@ -6,10 +6,13 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from tests import tiny
 from tests.test_scoring import run_for
 from tunebook.errors import TunebookError
+from tunebook.fetch_model import WEIGHTS_INDEX as INDEX
 from tunebook.fetch_model import fetch_model
 from tunebook.finetuning.models import load_model, size_of
 from tunebook.finetuning.quantization import assert_quantized
@@ -114,6 +117,10 @@ def damaged(source, how: str) -> None:
         weights.unlink()
     elif how == "no config":
         config.unlink()
+    elif how in ("missing part", "parts without an index"):
+        AutoModelForCausalLM.from_pretrained(source).save_pretrained(source, max_shard_size="100kB")
+        weights.unlink(missing_ok=True)
+        (min(source.glob("model-*.safetensors")) if how == "missing part" else source / INDEX).unlink()
     elif how == "cut short":
         weights.write_bytes(weights.read_bytes()[:-1000])
 
@@ -126,6 +133,8 @@ def damaged(source, how: str) -> None:
         ("no weights", "no .safetensors file"),
         ("no config", "no config.json"),
         ("cut short", "model.safetensors"),
+        ("missing part", r"names \d parts, model-00001-of-0000\d.safetensors among them, which is not there"),
+        ("parts without an index", f"but no {INDEX}"),
     ],
 )
 def test_a_bad_model_is_refused_with_the_reason_and_leaves_nothing(tmp_path, source, how, message):
@@ -133,6 +142,40 @@ def test_a_bad_model_is_refused_with_the_reason_and_leaves_nothing(tmp_path, sou
     with pytest.raises(TunebookError, match=message):
         fetch_model(spec_of(source), tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("quantization", [None, "int8", "nf4"])
+@pytest.mark.parametrize("family", ["llama", "falcon", "t5"])
+def test_a_weight_that_would_start_at_random_is_an_error(tmp_path, family, quantization):
+    folder = tiny.model(tmp_path / "m", family)
+    load_model(run_for(family, quantization), folder)
+    lost = without(folder, ".0.")
+    with pytest.raises(TunebookError, match=rf"lack 1 weights of a .* model, {lost} among them"):
+        load_model(run_for(family, quantization), folder)
+
+
+def test_a_classifier_may_have_a_new_head_and_a_pooler_that_is_trained(tmp_path):
+    folder = tiny.model(tmp_path / "m", "bert")
+    with pytest.raises(TunebookError, match="or name the task that the model was made for"):
+        load_model(run_for("bert"), folder)  # an encoder as causal-lm
+    run = run_for("bert") | {"task": "sequence-classification", "dataset": {"labels": ["a", "b"]}}
+    load_model(run, folder)
+    lost = without(folder, "pooler")
+    load_model(run, folder)  # untouched, or finetuned as a whole
+    run["adapter"] = {"modules_to_save": []}
+    with pytest.raises(TunebookError, match=rf"bert.{lost} among them"):
+        load_model(run, folder)
+    run["adapter"]["modules_to_save"] = ["pooler"]
+    load_model(run, folder)
+
+
+def without(folder, part: str) -> str:
+    """Take a weight out of a model's file. Returns its name."""
+    tensors = load_file(folder / "model.safetensors")
+    lost = min(name for name in tensors if part in name)
+    del tensors[lost]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return lost
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_refused(tmp_path, source):

@@ -33,6 +33,7 @@ def random_study(folder: Path, family: str = "llama", **experiment) -> dict:
     config = tiny.study(folder, **experiment)
     source = {"type": "random", "architecture": architectures.written(folder, family)}
     config["experiments"]["words"]["training"]["max_length"] = 128  # its tokens are bytes
+    config["datasets"]["lines"]["rows"] = 60
     config["models"]["tiny"] |= {"source": source, "task": architectures.task_of(family)}
     return config
 
@@ -93,6 +94,7 @@ def test_the_length_of_a_run_is_known_from_its_rows(tmp_path):
     assert plans["sentiment"].steps == pytest.approx(765, abs=3)  # the seed report's, Figure 12
     assert plans["chatbot"].steps == pytest.approx(553, abs=3)  # Figure 14
     assert plans["quotes"].steps == 100
+    assert plans["quotes"].seconds(Trial("no", "")) is None
     trial = Trial("yes", "", record={}, seconds_a_step=2.0, validation_s=1.0, other_s=10.0)
     sentiment = plans["sentiment"]
     batches = sentiment.validations * sentiment.validation_batches
@@ -105,6 +107,22 @@ def test_the_length_of_a_run_is_known_from_its_rows(tmp_path):
     profile.parent.mkdir(parents=True)
     profile.write_text(json.dumps({"splits": {"train": 100, "validation": 10, "test": 10}}))
     assert rows_of(unknown.run["dataset"], study) == (100, 10, 10)
+
+
+def test_a_run_of_few_rows_is_as_short_as_it_will_be(tmp_path):
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    resolve(validate(config), tmp_path)
+    study = tmp_path / "study.json"
+    plans = {line.run["experiment"]: plan_of(line, study) for line in lines_of(study, tmp_path / "models")}
+    few = plans["medical-as-published"]  # split.train: 8; 8 epochs of batches of 2
+    assert (few.training_rows, few.steps, few.validations) == (8, 32, 9)
+    assert plans["medical"].training_rows == 544
+    assert all(plan.validations for plan in plans.values())
+    del config["datasets"]["quotely"]["rows"]  # the length of an epoch is not known, and so not how often it validates
+    resolve(validate(config), tmp_path)
+    quotes = next(line for line in lines_of(study, tmp_path / "models") if line.run["experiment"] == "quotes")
+    assert plan_of(quotes, study).steps == 21
+    assert plan_of(quotes, study).seconds(Trial("yes", "", {}, 1.0, 1.0, 1.0)) is None
 
 
 def test_what_cannot_be_tried_out_is_a_row_with_its_reason(tmp_path):

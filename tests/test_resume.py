@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import safetensors.numpy
 
 from tests import tiny
 from tests.stages import MANY_CHECKPOINTS, prepared, train_arguments, trained
+from tunebook import train
+from tunebook.source_code import code_of
 
 RUN = "words/lora/seed-0"
 WORKFLOW = Path(__file__).parents[1] / "workflow"
@@ -134,16 +137,37 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(tmp_path,
     assert_as_undisturbed(places, undisturbed)
 
 
-def test_a_changed_spec_never_resumes_stale_weights(tmp_path):
-    places = prepared(tiny.study(tmp_path, training=MANY_CHECKPOINTS), tmp_path)
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that was killed: folder of its model and data, folder of its checkpoints."""
+    sources, folder = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("stopped")
+    places = prepared(tiny.study(sources, training=MANY_CHECKPOINTS), folder)
     process = start(places)
     wait_for_checkpoint(places, 4, process)
     process.kill()
     process.communicate()
-    changed = tmp_path / "changed"
-    changed.mkdir()
-    other = prepared(tiny.study(changed, training={**MANY_CHECKPOINTS, "learning_rate": 0.02}), changed)
-    (places["results"] / "checkpoints").rename(other["results"] / "checkpoints")
-    _, history = trained(other, RUN)
-    assert history["learning_rate"].max() == pytest.approx(0.02)
-    assert (history["split"] == "train").sum() == history["step"].max()
+    return sources, places["results"] / "checkpoints"
+
+
+@pytest.mark.parametrize("changed", ["nothing", "spec", "data", "model", "code"])
+def test_what_was_changed_never_resumes_stale_weights(tmp_path, stopped, changed, monkeypatch):
+    learning_rate = 0.02 if changed == "spec" else MANY_CHECKPOINTS["learning_rate"]
+    sources, checkpoints = stopped
+    study = tiny.study(sources, training=MANY_CHECKPOINTS | {"learning_rate": learning_rate})
+    if changed == "data":
+        rows = sources / "rows.jsonl"
+        rows.write_text(rows.read_text(encoding="utf-8").replace("rose", "fell", 1), encoding="utf-8")
+    elif changed == "model":
+        tiny.model(sources / "model", "llama", seed=1)
+    elif changed == "code":
+        edited = tmp_path / "trainer.py"
+        edited.write_text("# another line\n", encoding="utf-8")
+        monkeypatch.setattr(train, "code_of", lambda stage: [*code_of(stage), edited])
+    places = prepared(study, tmp_path)
+    shutil.copytree(checkpoints, places["results"] / "checkpoints")
+    record, history = trained(places, RUN)
+    earlier = [folder.name for folder in checkpoints.iterdir()]
+    assert (record["weights_key"] in earlier) == (changed == "nothing")
+    steps = history.loc[history["split"] == "train", "step"]
+    assert steps.tolist() == list(range(1, record["steps"] + 1))
+    assert history["learning_rate"].max() == pytest.approx(learning_rate)

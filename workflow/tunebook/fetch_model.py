@@ -17,6 +17,7 @@ from tunebook.finetuning.pickled_weights import INDEX, convert
 from tunebook.finetuning.random_weights import write_random_model
 from tunebook.records import folder_in_place, read_json, read_spec, write_json
 
+WEIGHTS_INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -33,6 +34,7 @@ def fetch_model(spec: dict[str, Any], output: Path) -> None:
             origin = files_of(spec["source"], Path(workdir))
             _take(spec, origin, folder)
         _refuse_unsafe(spec["name"], folder)
+        _refuse_incomplete(spec["name"], folder)
         if spec["encoder_decoder"]:
             _assemble_encoder_decoder(folder)
         parameters = _parameters(folder)
@@ -94,9 +96,25 @@ def _refuse_unsafe(name: str, folder: Path) -> None:
         )
     if '"auto_map"' in (folder / "config.json").read_text(encoding="utf-8"):
         raise TunebookError(f"model {name}: its config.json names code of its own (auto_map); remote code is never run")
-    if not list(folder.glob("*.safetensors")):
+
+
+def _refuse_incomplete(name: str, folder: Path) -> None:
+    """Refuse weights of which a part is missing."""
+    there = sorted(file.name for file in folder.iterdir())
+    parts = [file for file in there if file.endswith(".safetensors")]
+    if not parts:
+        raise TunebookError(f"model {name}: no .safetensors file among {', '.join(there)}")
+    if "model.safetensors" in parts:
+        return
+    if WEIGHTS_INDEX not in there:
         raise TunebookError(
-            f"model {name}: no .safetensors file among {', '.join(sorted(f.name for f in folder.iterdir()))}"
+            f"model {name}: found {', '.join(parts)}, but no {WEIGHTS_INDEX}, which says what is in which part"
+        )
+    named = set(read_json(folder / WEIGHTS_INDEX)["weight_map"].values())
+    if missing := sorted(named - set(parts)):
+        raise TunebookError(
+            f"model {name}: {WEIGHTS_INDEX} names {len(named)} parts, {', '.join(missing)} among them, which is not there (found "
+            f"{', '.join(parts)}); fetch them again"
         )
 
 

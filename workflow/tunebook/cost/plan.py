@@ -29,13 +29,12 @@ class Plan:
     checkpoint_bytes: int = 0
 
     def seconds(self, trial: Trial) -> float | None:
-        """Seconds of the whole run, at most: start, steps and validations as the trial took them."""
-        if trial.seconds_a_step is None or self.steps is None:
+        """Seconds of the whole run, at most: start, steps and validations as the trial took them; None where their number
+        is not known."""
+        if trial.seconds_a_step is None or self.steps is None or self.validations is None:
             return None
-        seconds = trial.other_s + self.steps * trial.seconds_a_step
-        if self.validations is not None and self.validation_batches is not None:
-            seconds += self.validations * self.validation_batches * trial.validation_s
-        return seconds
+        validation_s = self.validations * self.validation_batches * trial.validation_s
+        return trial.other_s + self.steps * trial.seconds_a_step + validation_s
 
 
 def plan_of(line: Line, study: Path | None) -> Plan:
@@ -74,9 +73,12 @@ def rows_of(dataset: dict[str, Any], study: Path | None) -> tuple[int, int, int]
     rows = dataset["source"]["rows"] if dataset["source"]["type"] == "generated" else dataset["rows"]
     if rows is None:
         return None
-    held = {split: _held_out(dataset["split"][split], rows) for split in ("validation", "test")}
-    return max(1, rows - sum(held.values())), held["validation"], held["test"]
+    split = dataset["split"]
+    validation, test = (_share(split[name], rows) for name in ("validation", "test"))
+    rest = max(1, rows - validation - test)
+    return min(rest, _share(split["train"], rest)) if split["train"] else rest, validation, test
 
 
-def _held_out(size: float, rows: int) -> int:
+def _share(size: float, rows: int) -> int:
+    """A share of the rows (below 1), or a number of them, as a number."""
     return round(size * rows) if size < 1 else int(size)

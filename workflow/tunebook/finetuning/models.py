@@ -7,6 +7,7 @@ import ctypes
 import logging
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
         options["device_map"] = {"": present_device()}
     torch.manual_seed(run["seed"])  # a classification head starts at random
     try:
-        model = AUTO_CLASSES[run["task"]].from_pretrained(
-            folder, config=config, use_safetensors=True, local_files_only=True, **options
+        model, loading = AUTO_CLASSES[run["task"]].from_pretrained(
+            folder, config=config, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
         )
         if not quantization:
             model = model.to(present_device())
@@ -96,9 +97,25 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
                 "int8 or nf4), take a dtype of 16 bits, or a larger device"
             ) from None
         raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
+    _refuse_random_weights(run, model, loading["missing_keys"], folder)
     keep_nf4_layout(model)
     assert_quantized(model, quantization, skip)
     return model
+
+
+def _refuse_random_weights(run: dict[str, Any], model: torch.nn.Module, missing: Iterable[str], folder: Path) -> None:
+    """transformers draws weights at random that the files do not have, and only warns. New may be what is trained and no
+    part of the pretrained model: a classification head, and a pooler that the adapter saves whole."""
+    new = set(missing)
+    if run["task"] == "sequence-classification":
+        saved = run["adapter"]["modules_to_save"] if run["adapter"] else ["pooler"]
+        inside = f"{model.base_model_prefix}."
+        new = {name for name in new if name.startswith(inside) and not ("pooler" in saved and ".pooler." in name)}
+    if new:
+        raise TunebookError(
+            f"{folder}: its files lack {len(new)} weights of a {run['task']} model, {min(new)} among them, which would start at "
+            "random: fetch it again whole, or name the task that the model was made for"
+        )
 
 
 def _config(run: dict[str, Any], folder: Path, dropout: float | None) -> Any:
