@@ -194,6 +194,23 @@ def test_an_edit_runs_what_depends_on_it(finished, file, rules):
         path.write_text(before)
 
 
+def test_another_study_shares_what_was_fetched(finished, config):
+    write(finished, config | {"study": "other"})
+    snakemake(finished, "results/other/tokens/words/lengths.json")
+    assert "train" in planned(finished)
+    assert not {"fetch_model", "fetch_dataset", "prepare", "tokenize"} & planned(finished)["train"]
+    write(finished, config)
+    assert planned(finished) == {}
+
+
+def test_what_a_stage_says_of_wrong_data_stands_on_the_terminal(finished, config):
+    config["datasets"]["lines"]["prompt"] = "{{ txt }}"
+    write(finished, config)
+    with pytest.raises(AssertionError, match="no column txt; the rows have: "):
+        snakemake(finished, "results/tiny/datasets/lines/train.parquet")
+    write(finished, config | {"study": "other"})
+
+
 def test_a_study_on_the_command_line_replaces_the_default_one(finished):
     assert "miniature" not in snakemake(finished, "-n")
 

@@ -25,13 +25,12 @@ from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.devices import check_device, claim_device
-from tunebook.finetuning.memory import free, is_out_of_memory, smaller_divisor
+from tunebook.finetuning.memory import free, is_out_of_memory, return_freed_memory, smaller_divisor
 from tunebook.finetuning.models import (
     add_adapter,
     load_model,
     present_device,
     quiet_libraries,
-    return_freed_memory,
     size_of,
     use_allowed_cores,
 )

@@ -1,7 +1,9 @@
-"""When memory runs out: what says so, and how the work goes on with fewer rows at a time."""
+"""Memory: how freed memory goes back to the system; what says that none is left, and how the work goes on with fewer rows."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +12,7 @@ import torch
 
 from tunebook.errors import TunebookError
 
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 ONE_ROW_IS_TOO_MUCH = "out of memory with one row at a time; shorten max_length, or quantize the model"
 
 
@@ -24,6 +27,28 @@ def free() -> None:
     """Give back what nobody refers to any more. Call it outside of `except`: an error holds all that its frames hold."""
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def return_freed_memory() -> None:
+    """Let the C library give the memory of every freed tensor of a megabyte and more back at once.
+
+    glibc raises that limit by itself to 32 MB, and then keeps what training frees in a heap that gaps make grow from step
+    to step: SmolLM2-135M with LoRA came to 4.8 GB after three steps and rose on, against 3.3 GB that stay; for that,
+    steps take about a tenth longer on a CPU. See mallopt(3). Nothing to do where the C library has no such limit.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
+
+
+def trim_heap() -> None:
+    """Let the C library give back what smaller tensors left in its heap, where they are computed on the CPU.
+
+    Between two steps all activations are free; what stays of them adds to the peak of a validation: SmolLM2-135M in int8,
+    two rows of 192 tokens, 3.1 GB against 2.7 GB, for 2 % of a step's time. See malloc_trim(3), which glibc alone has.
+    """
+    if not torch.cuda.is_available():
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def smaller_divisor(rows: int) -> int:

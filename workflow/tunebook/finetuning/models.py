@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import os
 import warnings
@@ -34,7 +32,6 @@ AUTO_CLASSES = {
 }
 PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
 HEADS = ("classifier", "score", "classification_head")  # new and trained whole, so never quantized
-M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 def quiet_libraries() -> None:
@@ -50,17 +47,6 @@ def use_allowed_cores(*, sharers: int = 1) -> None:
     under --cores 1: there it means one job at a time. A scheduler's or taskset's limit is kept. `sharers`: processes that
     share the cores."""
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // sharers))
-
-
-def return_freed_memory() -> None:
-    """Let the C library give the memory of every freed tensor of a megabyte and more back at once.
-
-    glibc raises that limit by itself to 32 MB, and then keeps what training frees in a heap that gaps make grow from step
-    to step: SmolLM2-135M with LoRA came to 4.8 GB after three steps and rose on, against 3.3 GB that stay; for that,
-    steps take about a tenth longer on a CPU. See mallopt(3). Nothing to do where the C library has no such limit.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def present_device() -> torch.device:
