@@ -23,6 +23,7 @@ LINK = Path("/etc/slurm/slurm.conf")
 PORT = 17600  # the controller; nodes from 17611; srun from 17700
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 NODES = ("node1", "node2")
+GPU = "pretended"  # the type of the devices
 CGROUPS = ("freezer", "memory", "cpuset", "devices", "cpuacct")
 READY_S = 60
 
@@ -64,6 +65,7 @@ GresTypes=gpu
 {limits}
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=scoring Nodes=ALL MaxTime=60 PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=urgent Nodes=ALL MaxTime=60 PriorityTier=9 PreemptMode=OFF
 """
 CGROUP_CONF = """\
@@ -130,8 +132,8 @@ def configure() -> None:
     nodes, devices = [], ["AutoDetect=off"]
     for number, node in enumerate(NODES, start=1):
         address = f"NodeHostname={host} NodeAddr=127.0.0.1 Port={PORT + 10 + number}"
-        nodes.append(f"NodeName={node} {address} CPUs=4 RealMemory=12000 Gres=gpu:pretended:2")
-        devices.append(f"NodeName={node} Name=gpu Type=pretended File={FOLDER}/dev/gpu[0-1]")
+        nodes.append(f"NodeName={node} {address} CPUs=4 RealMemory=12000 Gres=gpu:{GPU}:2")
+        devices.append(f"NodeName={node} Name=gpu Type={GPU} File={FOLDER}/dev/gpu[0-1]")
     for number in range(2):
         # A character device, as SLURM demands: it sets CUDA_VISIBLE_DEVICES for nothing else. These are /dev/null's numbers.
         os.mknod(FOLDER / f"dev/gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))

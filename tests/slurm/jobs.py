@@ -29,10 +29,11 @@ SITE = {
 }
 
 
-def set_profile(folder: Path, *, training: dict[str, Any]) -> None:
-    """Fit the profile of a checkout to the test cluster. `training`: resources of the rule `train`."""
+def set_profile(folder: Path, *, training: dict[str, Any], **scoring: Any) -> None:
+    """Fit the profile of a checkout to the test cluster. `training`, `scoring`: resources of `train`; of `evaluate` and
+    `sample`."""
     profile = folder / "workflow" / "profiles" / "slurm" / "config.yaml"
-    scoring = {"max_runtime": 50}
+    scoring = {"max_runtime": 50, **scoring}
     resources = {"set-resources": {"train": training, "evaluate": scoring, "sample": scoring}}
     profile.write_text(yaml.safe_dump(yaml.safe_load(profile.read_text()) | SITE | resources, sort_keys=False))
 
