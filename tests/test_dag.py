@@ -181,6 +181,7 @@ def test_another_experiment_leaves_the_others_alone(finished, config):
             {"train", "evaluate", "sample", *BOUND},
         ),
         ("workflow/tunebook/sample.py", {"sample", *BOUND}),
+        ("workflow/tunebook/finetuning/few_shot.py", {"evaluate", *BOUND}),
         ("README.md", set()),
     ],
 )

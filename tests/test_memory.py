@@ -13,8 +13,9 @@ from tests import tiny
 from tests.stages import prepared, run_stage, train_arguments, trained
 from tests.test_scoring import run_for
 from tunebook import __main__ as command_line
-from tunebook import evaluate, train
+from tunebook import train
 from tunebook.errors import TunebookError
+from tunebook.finetuning import finished
 from tunebook.finetuning.memory import in_batches, is_out_of_memory, smaller_divisor
 from tunebook.finetuning.models import load_model
 from tunebook.records import read_json
@@ -125,7 +126,7 @@ def test_evaluation_halves_its_batches_and_finds_the_same(tmp_path, monkeypatch,
     records, told = [], []
     for rows in (100, 3):
         with monkeypatch.context() as patch:
-            patch.setattr(evaluate, "load_finetuned", with_memory_for(rows, of_the_gpu, evaluate.load_finetuned))
+            patch.setattr(finished, "load_finetuned", with_memory_for(rows, of_the_gpu, finished.load_finetuned))
             arguments = ["--model", places["model"], "--tokens", places["tokens"], "--dataset", places["dataset"]]
             run_stage("evaluate", "--run", folder / "run.json", *arguments, "--output", folder)
         records.append(read_json(folder / "evaluation.json"))

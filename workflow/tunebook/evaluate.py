@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas
 import torch
 
 from tunebook.data.splits import read_split, read_tokens
-from tunebook.finetuning import few_shot, memorisation, metrics
+from tunebook.finetuning import few_shot, finished, memorisation, metrics
 from tunebook.finetuning.batching import collator_for
-from tunebook.finetuning.devices import claim_device
-from tunebook.finetuning.encoding import NO_LOSS
+from tunebook.finetuning.encoding import prompt_of
 from tunebook.finetuning.generation import answer
 from tunebook.finetuning.intervals import loss_interval
 from tunebook.finetuning.likelihood import likeliest
 from tunebook.finetuning.memory import in_batches
-from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
 from tunebook.finetuning.neutral import score_neutral
 from tunebook.finetuning.scoring import score
-from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.records import read_json, write_json, write_parquet
-
-SPLIT = "test"
+from tunebook.records import write_json, write_parquet
 
 
 def evaluate(
@@ -50,7 +43,7 @@ def evaluate(
     record = {
         "run": run["run"],
         "identity": run["identity"],
-        "split": SPLIT,
+        "split": finished.SPLIT,
         "rows": len(tokens),
         "tokens": sum(counts),
         "loss": mean,
@@ -160,14 +153,6 @@ def _label_answers(
     return [given.text for given in answer(model, [prompt_of(run, line) for line in tokens], tokenizer, **options)]
 
 
-def prompt_of(run: dict[str, Any], line: dict[str, Any]) -> list[int]:
-    """The ids that a model is given before it answers: for causal-lm, what stands before the first supervised token."""
-    if run["task"] != "causal-lm":
-        return line["input_ids"]
-    first = next(place for place, label in enumerate(line["labels"]) if label != NO_LOSS)
-    return line["input_ids"][:first]
-
-
 def _supervised_text(row: dict[str, Any]) -> str:
     """The text that the loss is taken over."""
     if row["messages"] is not None:
@@ -179,30 +164,11 @@ def _input(row: dict[str, Any]) -> str:
     return row["messages"][0] if row["messages"] is not None else row["prompt"] if row["prompt"] is not None else ""
 
 
-def load(
-    args: argparse.Namespace,
-) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
-    """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them."""
-    claim_device(os.environ)
-    quiet_libraries()
-    use_allowed_cores()
-    run = read_json(args.run)
-    model = load_finetuned(run, args.model, args.adapter)
-    tokens = read_tokens(args.tokens, SPLIT)
-    return run, model, load_tokenizer(args.model), tokens, read_split(args.dataset, SPLIT)
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="run.json")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the fetched model")
-    parser.add_argument("--adapter", type=Path, help="what training published; left out, the untouched model is meant")
-    parser.add_argument("--tokens", type=Path, required=True, help="folder of the experiment's tokens")
-    parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared data set")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+arguments = finished.arguments
 
 
 def main(args: argparse.Namespace) -> None:
-    run, *loaded = load(args)
+    run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
     besides(run, *loaded[:3], read_tokens(args.tokens, "train"), record)
     if run["few_shot"]:

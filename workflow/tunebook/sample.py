@@ -8,8 +8,8 @@ from typing import Any
 import pandas
 import torch
 
-from tunebook import evaluate
-from tunebook.finetuning.encoding import prompt_ids
+from tunebook.finetuning import finished
+from tunebook.finetuning.encoding import prompt_ids, prompt_of
 from tunebook.finetuning.generation import answer
 from tunebook.records import write_json
 
@@ -64,7 +64,7 @@ def _from_row(
         return prompt_ids(begin, tokenizer, run["model"], chat=False), {"prompt": begin, "reference": rest, **shared}
     question = _question(row)
     reference = row["messages"][1] if row["messages"] is not None else row["completion"]
-    return evaluate.prompt_of(run, line), {"prompt": question, "reference": reference, **shared}
+    return prompt_of(run, line), {"prompt": question, "reference": reference, **shared}
 
 
 def _question(row: dict[str, Any] | pandas.Series) -> str:
@@ -78,11 +78,11 @@ def _question(row: dict[str, Any] | pandas.Series) -> str:
     )
 
 
-arguments = evaluate.arguments
+arguments = finished.arguments
 
 
 def main(args: argparse.Namespace) -> None:
-    run, *loaded = evaluate.load(args)
+    run, *loaded = finished.load(args)
     samples = sample(run, *loaded) if run["task"] != "sequence-classification" else []
     write_json(args.output / "samples.json", samples)
     print(f"sample {run['run']}: {len(samples)} answers", flush=True)

@@ -143,7 +143,8 @@ def _device_name() -> str:
     if present_device().type == "cuda":
         return torch.cuda.get_device_name()
     names = [line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return f"CPU, {torch.get_num_threads()} threads" + (f" ({names[0]})" if names else "")
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}" + (f" ({names[0]})" if names else "")
 
 
 def _cpu_lines() -> list[str]:
@@ -230,7 +231,8 @@ def main(args: argparse.Namespace) -> None:
     work = args.checkpoints / identity_of([run["identity"], data, code, versions])
     with checkpoints.sole_user(work) if processes.is_first() else nullcontext(False) as waited:
         if processes.from_first(waited and _is_published(args.output, work)):
-            print(f"train {run['run']}: the other process has trained it", flush=True)
+            if processes.is_first():
+                print(f"train {run['run']}: the other process has trained it", flush=True)
             return
         _train_and_publish(args, run, data, work, deadline)
 

@@ -124,3 +124,11 @@ def _conversation(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]
 def _templated(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, generation: bool) -> list[int]:
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
     return _plain(tokenizer, text)
+
+
+def prompt_of(run: dict[str, Any], line: dict[str, Any]) -> list[int]:
+    """The ids that a model is given before it answers: for causal-lm, what stands before the first supervised token."""
+    if run["task"] != "causal-lm":
+        return line["input_ids"]
+    first = next(place for place, label in enumerate(line["labels"]) if label != NO_LOSS)
+    return line["input_ids"][:first]

@@ -1,0 +1,41 @@
+"""What the stages after training begin with: the model as training left it, or untouched, and the test rows."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+
+from tunebook.data.splits import read_split, read_tokens
+from tunebook.finetuning.devices import claim_device
+from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
+from tunebook.finetuning.tokenizers import load_tokenizer
+from tunebook.records import read_json
+
+SPLIT = "test"
+
+
+def load(
+    args: argparse.Namespace,
+) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
+    """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them."""
+    claim_device(os.environ)
+    quiet_libraries()
+    use_allowed_cores()
+    run = read_json(args.run)
+    model = load_finetuned(run, args.model, args.adapter)
+    tokens = read_tokens(args.tokens, SPLIT)
+    return run, model, load_tokenizer(args.model), tokens, read_split(args.dataset, SPLIT)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="run.json")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the fetched model")
+    parser.add_argument("--adapter", type=Path, help="what training published; left out, the untouched model is meant")
+    parser.add_argument("--tokens", type=Path, required=True, help="folder of the experiment's tokens")
+    parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared data set")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
