@@ -82,4 +82,4 @@ rule baseline:
         folder=subpath(output.record, parent=True),
     shell:
         "python -m tunebook baseline --study {params.study} --experiment {wildcards.experiment} --dataset {params.dataset}"
-        " --output {params.folder} > {log} 2>&1"
+        " --output {params.folder} 2> {log}"

@@ -38,7 +38,7 @@ rule tables:
         identity=identity_of(resolved(STUDY)),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook tables --study {params.study} --output {params.folder} > {log} 2>&1"
+        "python -m tunebook tables --study {params.study} --output {params.folder} 2> {log}"
 
 
 rule figures:
@@ -69,7 +69,7 @@ rule figures:
         folder=subpath(output[0], parent=True),
     shell:
         "python -m tunebook figures --study {params.study} --experiment {wildcards.experiment} --output {params.folder}"
-        " > {log} 2>&1"
+        " 2> {log}"
 
 
 use rule figures as figures_with_labels with:
@@ -117,7 +117,7 @@ rule report:
         identity=identity_of(resolved(STUDY)),
         templates=lambda wildcards: "report",
     shell:
-        "python -m tunebook report --study {params.study} --templates {params.templates} --output {output} > {log} 2>&1"
+        "python -m tunebook report --study {params.study} --templates {params.templates} --output {output} 2> {log}"
 
 
 # Beside the adapter and not in it: its folder is an output of rule train, and a word of a card must not train again.
@@ -138,4 +138,4 @@ rule cards:
         identity=identity_of(resolved(STUDY)),
         templates=lambda wildcards: "report",
     shell:
-        "python -m tunebook cards --study {params.study} --templates {params.templates} > {log} 2>&1"
+        "python -m tunebook cards --study {params.study} --templates {params.templates} 2> {log}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 
 from tunebook.errors import TunebookError
@@ -44,19 +46,26 @@ def main(argv: list[str] | None = None) -> int:
     try:
         stage.main(args)
     except TunebookError as error:
-        print(f"tunebook {args.stage}: {error}", file=sys.stderr)
+        _tell(f"tunebook {args.stage}: {error}")
         return 2
     except Exception as error:
         if not disk_is_full(error):
             raise
         where = f" ({error.filename})" if getattr(error, "filename", None) else ""
-        print(f"tunebook {args.stage}: no space left{where}; nothing is half written: free some space and run again",
-              file=sys.stderr)  # fmt: skip
+        _tell(f"tunebook {args.stage}: no space left{where}; nothing is half written: free some space and run again")
         return 2
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _tell(problem: str) -> None:
+    """Say what is wrong on stderr; on stdout, too, where the two part: a rule keeps stderr in its log, and people see stdout."""
+    print(problem, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # not a file, as in tests
+        if not os.path.samestat(os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno())):
+            print(problem, flush=True)
 
 
 if __name__ == "__main__":
