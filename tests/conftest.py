@@ -7,7 +7,20 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 worker = os.environ.get("PYTEST_XDIST_WORKER", "")
 if worker and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory):
+    """A tiny study with labels and few-shot examples, all its records made: lora and full. Its places, to be read only."""
+    from tests import tiny
+    from tests.stages import finished
+
+    folder = tmp_path_factory.mktemp("finished")
+    generation = {"max_new_tokens": 4, "heldout_samples": 1, "memorisation_rows": 4}
+    return finished(tiny.study(folder, methods=["lora", "full"], few_shot=2, generation=generation), folder)

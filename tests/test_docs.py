@@ -1,17 +1,23 @@
-"""Documents that say again what the code says: config/README.md and the config's JSON schema."""
+"""Documents that say again what the code says: config/README.md, results/README.md and the config's JSON schema."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import jsonschema
+import pandas
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from tests.configs import REMOVED, changed, valid_config
+from tests.stages import run_stage
+from tunebook import rehearse
 from tunebook.configuration import config
 from tunebook.configuration.validation import validate
+from tunebook.records import read_json
+from tunebook.reporting.figure_names import figure_names
 from tunebook.schema import schema_text
 
 ROOT = Path(__file__).parents[1]
@@ -145,3 +151,64 @@ def test_schema_accepts_the_smallest_and_refuses_a_typo(schema):
         ("models.writer.source", {}),
     ):
         assert not schema.is_valid(changed(path, value)), path
+
+
+RESULTS = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+
+
+def keys_of(record: object) -> set[str]:
+    """The keys of a record, or of a list's first, and of the records in it that are told besides."""
+    if not isinstance(record, dict):
+        return keys_of(record[0]) if isinstance(record, list) and record else set()
+    return set(record) | keys_of(record.get("runs")) | keys_of(record.get("few_shot"))
+
+
+@pytest.fixture(scope="module")
+def written(finished_study, tmp_path_factory):
+    """File as results/README.md names it -> the keys or columns that the stages wrote."""
+    results, study, out = finished_study["results"], finished_study["study"], tmp_path_factory.mktemp("out")
+    run_stage("tables", "--study", study, "--output", out / "tables")
+    models = finished_study["model"].parent
+    run_stage("estimate", "--study", study, "--models", models, "--output", out / "estimate.csv")
+    found = {f"tables/{file.name}": set(pandas.read_csv(file)) for file in (out / "tables").glob("*.csv")}
+    found["tables/tables.md"] = set()
+    found["estimate.csv"] = set(pandas.read_csv(out / "estimate.csv"))
+    found["rehearsal.csv"] = {field.name for field in dataclasses.fields(rehearse.Row)}
+    found["figures/{experiment}/"] = set(figure_names(has_labels=True))
+    found["study.json"] = keys_of(read_json(study))
+    found["datasets/{dataset}/rejected.csv"] = set(pandas.read_csv(results / "datasets/lines/rejected.csv"))
+    found["datasets/{dataset}/profile.json"] = keys_of(read_json(results / "datasets/lines/profile.json"))
+    found["datasets/{dataset}/{train,validation,test}.parquet"] = set(
+        pandas.read_parquet(results / "datasets/lines/test.parquet")
+    )
+    lengths = read_json(results / "tokens/words/lengths.json")
+    found["tokens/{experiment}/lengths.json"] = {"max_length", *lengths["train"]}
+    found["baselines/{experiment}.json"] = keys_of(read_json(results / "baselines/words.json"))
+    models_record = read_json(models / "tiny" / "provenance.json")
+    found[".../provenance.json"] = set(models_record) | set(
+        read_json(models.parent / "datasets" / "lines" / "provenance.json")
+    )
+    for file in ("run.json", "evaluation.json", "samples.json", "training.json", "history.csv", "predictions.parquet"):
+        place = "runs/{experiment}/{method}/seed-{seed}/" if file == "run.json" else ".../"
+        found[place + file] = set()
+        for path in results.glob(f"runs/words/*/seed-0/{file}"):
+            read = {".json": lambda p: keys_of(read_json(p)), ".csv": pandas.read_csv, ".parquet": pandas.read_parquet}
+            found[place + file] |= set(read[path.suffix](path))
+    return found
+
+
+def test_results_readme_names_every_key_that_is_written(written):
+    rows = dict(re.findall(r"^\| `([^|`]+)`[^|]* \| (.*) \|$", RESULTS, re.MULTILINE))
+    rows["rehearsal.csv"] = re.search(r"^\| `rehearsal.csv`.*", RESULTS, re.MULTILINE)[0]
+    assert not set(written) - set(rows), "results/README.md lacks a line of its own for these files"
+    for file, keys in written.items():
+        named = {name for span in re.findall(r"`([^`]*)`", rows[file]) for name in re.split(r"[ ,()/]+", span)}
+        assert not keys - named, f"results/README.md, {file}: add {', '.join(sorted(keys - named))}"
+
+
+@pytest.mark.parametrize("file", ["study.json", ".../training.json", "tables/runs.csv", "tables/methods.csv"])
+def test_results_readme_names_no_key_that_is_not_written(written, file):
+    row = re.search(rf"^\| `{re.escape(file)}`[^|]* \| (.*) \|$", RESULTS, re.MULTILINE)[1]
+    plain = re.sub(r"\([^)]*\)", "", row)
+    named = {name for span in re.findall(r"`([^`]*)`", plain) for name in span.split(", ")}
+    assert not named - written[file]
