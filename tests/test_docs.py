@@ -15,9 +15,11 @@ from tests.configs import REMOVED, changed, valid_config
 from tests.stages import run_stage
 from tunebook import rehearse
 from tunebook.configuration import config
-from tunebook.configuration.validation import validate
+from tunebook.configuration.validation import ConfigError, validate
+from tunebook.estimate import lines_of
 from tunebook.records import read_json
 from tunebook.reporting.figure_names import figure_names
+from tunebook.resolve import resolve
 from tunebook.schema import schema_text
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +113,22 @@ def test_examples_of_the_readme_are_valid(number):
         study = valid_config()
         study["experiments"]["sentiment"] |= example
         validate(study)
+
+
+def test_typos_of_the_readme_are_told_as_it_says():
+    told = re.search(r"^tunebook check: (the config has .*?)^```", README, re.MULTILINE | re.DOTALL)[1].splitlines()
+    example = yaml.safe_load(EXAMPLES[0].replace("licence: Apache-2.0", "licens: MIT").replace("5.0e-4", "0"))
+    with pytest.raises(ConfigError) as refused:
+        validate(example)
+    said = str(refused.value).splitlines()
+    assert [line.split(" task,")[0] for line in said] == [line.split(" task,")[0] for line in told]
+
+
+def test_the_readmes_study_is_estimated_at_once(tmp_path):
+    resolve(validate(yaml.safe_load(EXAMPLES[0])), tmp_path)
+    lines = lines_of(tmp_path / "study.json", tmp_path / "models")
+    assert [(line.name, line.problem) for line in lines] == [("faq/lora", "")]
+    assert lines[0].download == 98_000_000
 
 
 def test_readme_has_an_example_of_each_kind():

@@ -91,7 +91,7 @@ def test_the_length_of_a_run_is_known_from_its_rows(tmp_path):
     resolve(validate(config), tmp_path)
     study = tmp_path / "study.json"
     plans = {line.run["experiment"]: plan_of(line, study) for line in lines_of(study, tmp_path / "models")}
-    assert plans["sentiment"].steps == pytest.approx(765, abs=3)  # the seed report's, Figure 12
+    assert plans["sentiment"].steps == pytest.approx(765, abs=3)  # the student report's, Figure 12
     assert plans["chatbot"].steps == pytest.approx(553, abs=3)  # Figure 14
     assert plans["quotes"].steps == 100
     assert plans["quotes"].seconds(Trial("no", "")) is None
