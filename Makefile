@@ -53,7 +53,7 @@ test-paper: $(VENV)/installed-dev
 test-slurm: $(VENV)/installed-dev
 	python -m pytest -m slurm tests/slurm --junitxml=.faults/slurm.xml
 
-FAULTS := tests/faults tests/test_resume.py tests/test_hub.py tests/test_bad_data.py
+FAULTS := tests/faults tests/test_resume.py tests/test_hub.py tests/test_hub_cache.py tests/test_bad_data.py
 test-faults: $(VENV)/installed-dev
 	python -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
 	python tests/faults/kill_loop.py --record .faults/kills.json
