@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tests.configs import REMOVED, changed, valid_config
 from tests.stages import run_stage
+from tunebook import __main__ as command_line
 from tunebook import rehearse
 from tunebook.configuration import config
 from tunebook.configuration.validation import ConfigError, validate
@@ -230,3 +231,11 @@ def test_results_readme_names_no_key_that_is_not_written(written, file):
     plain = re.sub(r"\([^)]*\)", "", row)
     named = {name for span in re.findall(r"`([^`]*)`", plain) for name in span.split(", ")}
     assert not named - written[file]
+
+
+def test_the_command_line_introduces_itself(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Run one stage of a study by itself." in told
+    assert "`arguments`" not in told  # which is for developers

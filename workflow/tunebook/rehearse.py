@@ -215,12 +215,10 @@ def _totals(rows: list[Row], lines: list[Line]) -> list[str]:
     times = [row for row in rows if row.total_s is not None]
     seconds = sum(row.total_s * row.seeds for row in times)
     left = [row.run for row in rows if row.total_s is None]
-    text = [
-        f"Training of {'all runs' if not left else f'{len(times)} of {len(rows)} runs'}: {_hours(seconds)}, at most."
-    ]
-    text.append("It leaves out downloads, and the answers and scores of untouched and trained models" + (
-        f"; and {', '.join(left)} (not measured here, or the number of rows is not known: datasets.NAME.rows)." if left else "."
-    ))  # fmt: skip
+    share = "all runs" if not left else f"{len(times)} of {len(rows)} runs"
+    text = [f"Training of {share}: {_hours(seconds)}, at most." if times else "How long training takes is not known."]
+    unknown = f"; {', '.join(left)} (not measured here, or the number of rows is not known: datasets.NAME.rows)"
+    text.append(f"Left out: downloads; answers and scores of untouched and trained models{unknown if left else ''}.")
     models = {line.run["model"]["name"]: line for line in lines if line.cpu is not None}
     stored = sum(line.cpu.stored_bytes for line in models.values())
     cached = sum(line.cpu.stored_bytes for line in models.values() if line.run["model"]["source"]["type"] == "hub")
