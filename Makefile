@@ -11,7 +11,7 @@ REPORT ?= results/miniature/report.html
 
 help:
 	@echo "make report    install what is pinned and make the report of the miniature study (under 20 minutes on 2 cores)"
-	@echo "make test      install and run the tests (3 minutes)"
+	@echo "make test      install and run the tests (about 4 minutes)"
 	@echo "make test-paper    the paper study on tiny models, from a hub on loopback"
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
 	@echo "make test-faults   full disks, Ctrl-C, clocks that jump ..., and twenty kills -9 of a study; some 15 minutes"
@@ -53,7 +53,7 @@ test-paper: $(VENV)/installed-dev
 test-slurm: $(VENV)/installed-dev
 	python -m pytest -m slurm tests/slurm --junitxml=.faults/slurm.xml
 
-FAULTS := tests/faults tests/test_resume.py tests/test_offline.py tests/test_hub.py tests/test_bad_data.py
+FAULTS := tests/faults tests/test_resume.py tests/test_offline.py tests/test_hub.py tests/test_hub_cache.py tests/test_bad_data.py
 test-faults: $(VENV)/installed-dev
 	python -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
 	python tests/faults/kill_loop.py --record .faults/kills.json

@@ -76,11 +76,15 @@ def _write_baselines(place: Path, name: str, rows: int) -> None:
 
 
 def _model() -> dict[str, Any]:
-    source = {"type": "wheel", "package": "fake-wheel", "version": "0.0.0"}
+    source = {"type": "wheel", "package": "fake-wheel", "version": "0.0.0", "sha256": "0" * 64, "file": "fake/model/"}
     return {
         "task": "causal-lm",
         "source": source,
         "encoder_decoder": False,
+        "dtype": "float32",
+        "chat_template": True,
+        "system_prompt": None,
+        "skip_modules": [],
         "licence": "Apache-2.0",
         "note": "Not a model.",
     }

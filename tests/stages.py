@@ -40,9 +40,11 @@ def prepared(config: dict[str, Any], folder: Path) -> dict[str, Path]:
     }
     places["dataset"] = results / "datasets" / dataset
     run_stage("fetch-model", "--study", study, "--model", model, "--output", places["model"])
-    run_stage("fetch-dataset", "--study", study, "--dataset", dataset, "--output", folder / "raw")
-    raw = folder / "raw" / "raw.parquet"
-    run_stage("prepare", "--study", study, "--dataset", dataset, "--raw", raw, "--output", places["dataset"])
+    raw = folder / "datasets" / dataset
+    run_stage("fetch-dataset", "--study", study, "--dataset", dataset, "--output", raw)
+    run_stage(
+        "prepare", "--study", study, "--dataset", dataset, "--raw", raw / "raw.parquet", "--output", places["dataset"]
+    )
     tokenize = ["--dataset", places["dataset"], "--model", places["model"], "--output", places["tokens"]]
     run_stage("tokenize", "--study", study, "--experiment", name, *tokenize)
     return places
@@ -60,3 +62,20 @@ def trained(places: dict[str, Path], run: str) -> tuple[dict[str, Any], pandas.D
     run_stage(*train_arguments(places, run))
     folder = places["results"] / "runs" / run
     return read_json(folder / "training.json"), pandas.read_csv(folder / "history.csv")
+
+
+def finished(config: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """A study of one experiment with labels, all its records made, as the rules make them. Returns its places."""
+    places = prepared(config, folder)
+    name, study = next(iter(config["experiments"])), places["study"]
+    for run in (line["run"] for line in read_json(study)["runs"]):
+        place = places["results"] / "runs" / run
+        scored = ["--run", place / "run.json", "--model", places["model"], "--tokens", places["tokens"]]
+        if "/base/" not in run:
+            trained(places, run)
+            scored += ["--adapter", place / "adapter"]
+        for stage in ("evaluate", "sample"):
+            run_stage(stage, *scored, "--dataset", places["dataset"], "--output", place)
+    baselines = places["results"] / "baselines"
+    run_stage("baseline", "--study", study, "--experiment", name, "--dataset", places["dataset"], "--output", baselines)
+    return places

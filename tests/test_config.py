@@ -1,7 +1,5 @@
 """The config: all that is wrong is said before anything runs, with its path, the value found and what is allowed."""
 
-import datetime
-import math
 import os
 import subprocess
 import sys
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.broken_configs import BROKEN, OVERRIDES, TRAINING
 from tests.configs import REMOVED, changed, valid_config, write_config
 from tunebook.check import read_study
 from tunebook.configuration.config import Study
@@ -21,169 +20,6 @@ from tunebook.errors import TunebookError
 ROOT = Path(__file__).parents[1]
 CLEAN = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
 SOURCE = {"type": "path", "path": "x"}
-TRAINING = "experiments.sentiment.training"
-OVERRIDES = "experiments.sentiment.overrides"
-
-# path, value put there (REMOVED takes it away), what the message must say
-BROKEN = [
-    # unknown keys, at every level
-    ("modells", {}, "modells: unknown key (found an empty mapping); did you mean models?; allowed: study, title"),
-    ("models.writer.licens", "MIT",
-     "models.writer.licens: unknown key (found 'MIT'); did you mean licence?; allowed: task"),
-    ("models.writer.source.pth", "x",
-     "models.writer.source.pth: unknown key (found 'x'); did you mean path?; allowed: type"),
-    ("models.judge.source.sha1", "0", "models.judge.source.sha1: unknown key (found '0'); did you mean sha256?"),
-    ("datasets.lines.source.sead", 1, "datasets.lines.source.sead: unknown key (found 1); did you mean seed?"),
-    ("datasets.pairs.colums", {}, "datasets.pairs.colums: unknown key (found an empty mapping); did you mean columns?"),
-    ("datasets.pairs.format.delimeter", ";",
-     "datasets.pairs.format.delimeter: unknown key (found ';'); did you mean delimiter?"),
-    ("datasets.pairs.split.tset", 0.1, "datasets.pairs.split.tset: unknown key (found 0.1); did you mean test?"),
-    ("methods.lora.adaptor", "lora", "methods.lora.adaptor: unknown key (found 'lora'); did you mean adapter?"),
-    ("experiments.answers.model_name", "x", "experiments.answers.model_name: unknown key (found 'x')"),
-    (f"{TRAINING}.learning_rat", 1, f"{TRAINING}.learning_rat: unknown key (found 1); did you mean learning_rate?"),
-    ("experiments.answers.adapter.lora_r", 8,
-     "allowed: r, lora_alpha, lora_dropout, target_modules, bias, modules_to_save"),
-    ("experiments.answers.generation.max_tokens", 1, "unknown key (found 1); did you mean max_new_tokens?"),
-    ("experiments.answers.published.loses", [],
-     "experiments.answers.published.loses: unknown key (found []); did you mean losses?"),
-    ("experiments.answers.published.losses.0.epochs", 1, "losses.0.epochs: unknown key (found 1); did you mean epoch?"),
-    (f"{OVERRIDES}.full.trainings", {},
-     f"{OVERRIDES}.full.trainings: unknown key (found an empty mapping); did you mean training?"),
-    ("experiments.answers.gpus", 0, "experiments.answers.gpus: found 0; it should be greater than or equal to 1"),
-    ("experiments.answers.gpus", 3,
-     "experiments.answers.gpus: found 3, which does not divide the 8 rows of a step (8 per_device_train_batch_size x 1 "),
-    # wrong types
-    ("title", 5, "title: found 5; expected a text; write it in quotes"),
-    ("title", None, "title: found nothing; expected a text"),
-    ("title", datetime.date(2023, 1, 2), "title: found 2023-01-02, which YAML reads as date; write it in quotes"),
-    ("models", [], "models: found []; expected a mapping"),
-    ("models.writer", None, "models.writer: found nothing; expected a mapping"),
-    ("models.writer.source", "hub", "models.writer.source: found 'hub'; expected a mapping"),
-    ("models.writer.encoder_decoder", "perhaps",
-     "models.writer.encoder_decoder: found 'perhaps'; expected true or false"),
-    ("models.writer.skip_modules", "lm_head", "models.writer.skip_modules: found 'lm_head'; expected a list"),
-    ("datasets.lines.source.rows", 50.5, "datasets.lines.source.rows: found 50.5; expected a whole number"),
-    ("datasets.statements.labels", [True, "no"],
-     "datasets.statements.labels.0: found True; expected a text; write it in quotes"),
-    (f"{TRAINING}.learning_rate", "fast", f"{TRAINING}.learning_rate: found 'fast'; expected a number"),
-    (f"{TRAINING}.learning_rate", math.inf, f"{TRAINING}.learning_rate: found inf; expected a finite number"),
-    (f"{TRAINING}.max_steps", 16**9000, f"{TRAINING}.max_steps: found a number of 36001 bits; write a smaller one"),
-    ("experiments.answers.methods", "lora", "experiments.answers.methods: found 'lora'; expected a list"),
-    ("experiments.answers.methods", [["lora"], {}], "experiments.answers.methods.0: found ['lora']; expected a text"),
-    ("experiments.answers.seeds", [[1], {}], "experiments.answers.seeds.0: found [1]; expected a whole number"),
-    ("experiments.answers.adapter.target_modules", "all", "found 'all'; allowed: all-linear or a list"),
-    ("experiments.answers.adapter.target_modules", [5], "target_modules.0: found 5; expected a text"),
-    # out of range, or not one of the allowed
-    ("title", "", "title: found ''; expected a text that is not empty"),
-    (f"{TRAINING}.learning_rate", 0, f"{TRAINING}.learning_rate: found 0; it should be greater than 0"),
-    (f"{TRAINING}.max_length", 4, f"{TRAINING}.max_length: found 4; it should be greater than or equal to 8"),
-    ("experiments.answers.adapter.lora_dropout", 1, "lora_dropout: found 1; it should be less than 1"),
-    ("experiments.answers.seeds", [-1],
-     "experiments.answers.seeds.0: found -1; it should be greater than or equal to 0"),
-    ("experiments.answers.methods", [], "experiments.answers.methods: found []; expected at least one entry"),
-    ("experiments", {}, "experiments: found an empty mapping; expected at least one entry"),
-    ("models.writer.task", "seq2seq",
-     "found 'seq2seq'; allowed: causal-lm, seq2seq-lm, sequence-classification; did you mean seq2seq-lm?"),
-    ("models.writer.source.type", "hubb", "models.writer.source: found 'hubb'; allowed: wheel, hub, path"),
-    ("models.writer.source.type", REMOVED,
-     "models.writer.source: found a mapping; expected a mapping with a type, one of wheel, hub, path"),
-    ("methods.int8-lora.quantization", "int4", "methods.int8-lora.quantization: found 'int4'; allowed: int8, nf4"),
-    ("models.judge.source.sha256", "123", "models.judge.source.sha256: found '123'; allowed: 64 hexadecimal digits"),
-    ("study", "my study", "study: found 'my study'; allowed: a name of letters, digits, '.', '_' and '-'"),
-    ("study", "datasets", "study: found datasets, a folder below results/ that all studies share"),
-    ("study", "../elsewhere", "study: found '../elsewhere'; allowed: a name of letters"),
-    ("study", "..", "study: found '..'; allowed: a name of letters, digits, '.', '_' and '-', starting with a letter"),
-    ("models./etc/passwd", {}, "models./etc/passwd: found '/etc/passwd'; allowed: a name of letters"),
-    ("models.a/b", {}, "models.a/b: found 'a/b'; allowed: a name of letters"),
-    # missing
-    ("study", REMOVED, "study: missing; this key is required"),
-    ("models.writer.licence", REMOVED, "models.writer.licence: missing; this key is required"),
-    ("datasets.pairs.format", REMOVED, "datasets.pairs.format: missing; say how the rows stand in the files"),
-    ("datasets.statements.format.delimiter", REMOVED,
-     "datasets.statements.format.delimiter: missing; delimited text needs it"),
-    ("datasets.statements.format.names", REMOVED, "datasets.statements.format.names: missing; delimited text needs it"),
-    ("datasets.pairs.format", {"type": "python"},
-     "datasets.pairs.format.key: missing; name the variable that holds the rows"),
-    # names that lead nowhere, or stand twice
-    ("experiments.answers.model", "writter",
-     "found 'writter', which models does not define; did you mean writer?; defined: writer, translator, judge"),
-    ("experiments.answers.dataset", "pair",
-     "experiments.answers.dataset: found 'pair', which datasets does not define; did you mean pairs?"),
-    ("experiments.answers.methods", ["int4-lora"],
-     "experiments.answers.methods.0: found 'int4-lora', which methods does not define; did you mean int8-lora?"),
-    ("experiments.answers.methods", ["base", "lora"],
-     "experiments.answers.methods.0: found base, which every experiment has already"),
-    ("experiments.answers.methods", ["lora", "lora"],
-     "experiments.answers.methods: found lora a second time; each method once"),
-    ("experiments.answers.seeds", [3, 4, 3.0], "experiments.answers.seeds: found 3 twice in [3, 4, 3.0]; seeds differ"),
-    ("datasets.statements.labels", ["up", "down", "up"],
-     "datasets.statements.labels: found up twice in ['up', 'down', 'up']"),
-    ("datasets.statements.format.names", ["label", "label"], "datasets.statements.format.names: found label twice"),
-    ("methods.base", {}, "methods.base: reserved for the run that trains nothing; choose another name"),
-    # data sets that cannot be
-    ("datasets.pairs.text", "{{ answer }}", "datasets.pairs: found text and completion of text, messages, completion"),
-    ("datasets.pairs.completion", REMOVED, "datasets.pairs: found none of text, messages, completion"),
-    ("datasets.pairs.prompt", REMOVED, "datasets.pairs.prompt: missing; a completion needs a prompt"),
-    ("datasets.talks.prompt", "{{ turns }}", "datasets.talks.prompt: found beside messages"),
-    ("datasets.pairs.prompt", "{{ question",
-     "datasets.pairs.prompt: found '{{ question'; not a Jinja template: unexpected end"),
-    ("datasets.pairs.prompt", "{{ question | shout }}", "not a Jinja template: No filter named 'shout'"),
-    ("datasets.pairs.prompt", "Question?", "datasets.pairs.prompt: found 'Question?'; it names no column"),
-    ("datasets.pairs.prompt", "{{ range(3) }}", "it names no column"),
-    ("datasets.statements.label", REMOVED, "datasets.statements.label: missing; labels are listed"),
-    ("datasets.statements.labels", REMOVED,
-     "datasets.statements.labels: missing; list the labels that column 'label' may hold"),
-    ("datasets.statements.labels", ["positive"], "found one label, 'positive'; there is nothing to tell apart"),
-    ("datasets.statements.labels", ["up ", "down"],
-     "datasets.statements.labels.0: found 'up '; rows lose their outer white space"),
-    ("datasets.statements.format.encoding", "utf-9",
-     "datasets.statements.format.encoding: found 'utf-9'; not an encoding that Python knows"),
-    ("datasets.statements.format.encoding", "rot13", "found 'rot13'; not an encoding"),
-    ("datasets.lines.format", {"type": "csv"}, "datasets.lines.format: found for a generated source, which needs none"),
-    ("datasets.pairs.format.names", ["q", "a"],
-     "datasets.pairs.format.names: found ['q', 'a'], but csv takes encoding and delimiter"),
-    ("datasets.pairs.format.delimiter", "||", "datasets.pairs.format.delimiter: found '||'; csv takes one character"),
-    ("datasets.pairs.split", {"validation": 0.5, "test": 0.5},
-     "datasets.pairs.split: found shares 0.5 and 0.5; together they must leave rows"),
-    ("datasets.pairs.split.test", 2.5,
-     "datasets.pairs.split.test: found 2.5; a share below 1 or a whole number of rows"),
-    ("datasets.pairs.split.test", math.inf, "datasets.pairs.split.test: found inf"),
-    # combinations that cannot be
-    ("methods.full.quantization", "int8",
-     "methods.full: found quantization 'int8' without an adapter; quantized weights cannot"),
-    ("models.writer.encoder_decoder", True,
-     "models.writer.encoder_decoder: found task 'causal-lm'; an assembled model needs task seq2seq-lm"),
-    ("experiments.judging.dataset", "pairs",
-     "experiments.judging: found task sequence-classification on data set pairs, which has no labels"),
-    ("experiments.sentiment.dataset", "lines",
-     "experiments.sentiment: found task seq2seq-lm on data set lines, which has no prompt and completion"),
-    ("models.translator.dtype", "float16", "experiments.sentiment.model: found a seq2seq-lm model of dtype float16"),
-    (TRAINING, {"fp16": True}, f"{TRAINING}.fp16: found true for a seq2seq-lm model; T5's activations overflow"),
-    ("experiments.answers.training", {"bf16": True, "fp16": "yes"},
-     "experiments.answers.training: found bf16 and fp16; choose one"),
-    ("datasets.pairs.split.train", 2.5,
-     "datasets.pairs.split.train: found 2.5; a share below 1 or a whole number of rows"),
-    ("experiments.sentiment.generation", {"memorisation_rows": 4},
-     "experiments.sentiment.generation.memorisation_rows: found for a seq2seq-lm model; only causal-lm models complete"),
-    ("experiments.answers.mends", "answer",
-     "experiments.answers.mends: found 'answer', which experiments does not define; did you mean answers?"),
-    ("experiments.answers.mends", "answers", "experiments.answers.mends: found 'answers', the experiment itself"),
-    ("experiments.answers.mends", "sentiment",
-     "experiments.answers.mends: found 'sentiment', which has another model ('translator'); losses of different models"),
-    # what a method does otherwise
-    (f"{OVERRIDES}.ful", {"training": {}},
-     f"{OVERRIDES}.ful: not among this experiment's methods; did you mean full?; found: full, lora"),
-    (f"{OVERRIDES}.full.training.lr", 1,
-     f"{OVERRIDES}.full.training.lr: unknown key (found 1); allowed: learning_rate"),
-    (f"{OVERRIDES}.full.training.learning_rate", -1,
-     f"{OVERRIDES}.full.training.learning_rate: found -1; it should be greater than 0"),
-    (f"{OVERRIDES}.lora.adapter.r", 0, f"{OVERRIDES}.lora.adapter.r: found 0; it should be greater than or equal to 1"),
-    (f"{OVERRIDES}.full.adapter", {"r": 4}, f"{OVERRIDES}.full.adapter: found for full, which has no adapter"),
-    (f"{OVERRIDES}.full.training.max_length", 64,
-     f"{OVERRIDES}.full.training.max_length: found here, but all methods of an experiment read the same tokens"),
-    (f"{OVERRIDES}.full.training.fp16", True, f"{OVERRIDES}.full.training: found bf16 and fp16; choose one"),
-    (f"{OVERRIDES}.full", None, f"{OVERRIDES}.full: found nothing; expected a mapping"),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "value", "message"), BROKEN, ids=[case[0] for case in BROKEN])

@@ -1,17 +1,26 @@
-"""Documents that say again what the code says: config/README.md and the config's JSON schema."""
+"""Documents that say again what the code says: config/README.md, results/README.md and the config's JSON schema."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import jsonschema
+import pandas
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from tests.configs import REMOVED, changed, valid_config
+from tests.stages import run_stage
+from tunebook import __main__ as command_line
+from tunebook import rehearse
 from tunebook.configuration import config
-from tunebook.configuration.validation import validate
+from tunebook.configuration.validation import ConfigError, validate
+from tunebook.estimate import lines_of
+from tunebook.records import read_json
+from tunebook.reporting.figure_names import figure_names
+from tunebook.resolve import resolve
 from tunebook.schema import schema_text
 
 ROOT = Path(__file__).parents[1]
@@ -107,6 +116,22 @@ def test_examples_of_the_readme_are_valid(number):
         validate(study)
 
 
+def test_typos_of_the_readme_are_told_as_it_says():
+    told = re.search(r"^tunebook check: (the config has .*?)^```", README, re.MULTILINE | re.DOTALL)[1].splitlines()
+    example = yaml.safe_load(EXAMPLES[0].replace("licence: Apache-2.0", "licens: MIT").replace("5.0e-4", "0"))
+    with pytest.raises(ConfigError) as refused:
+        validate(example)
+    said = str(refused.value).splitlines()
+    assert [line.split(" task,")[0] for line in said] == [line.split(" task,")[0] for line in told]
+
+
+def test_the_readmes_study_is_estimated_at_once(tmp_path):
+    resolve(validate(yaml.safe_load(EXAMPLES[0])), tmp_path)
+    lines = lines_of(tmp_path / "study.json", tmp_path / "models")
+    assert [(line.name, line.problem) for line in lines] == [("faq/lora", "")]
+    assert lines[0].download == 98_000_000
+
+
 def test_readme_has_an_example_of_each_kind():
     datasets = [dataset for text in EXAMPLES for dataset in yaml.safe_load(text).get("datasets", {}).values()]
     assert [dataset["format"]["type"] for dataset in datasets] == ["csv", "delimited", "json", "jsonl"]
@@ -145,3 +170,72 @@ def test_schema_accepts_the_smallest_and_refuses_a_typo(schema):
         ("models.writer.source", {}),
     ):
         assert not schema.is_valid(changed(path, value)), path
+
+
+RESULTS = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+
+
+def keys_of(record: object) -> set[str]:
+    """The keys of a record, or of a list's first, and of the records in it that are told besides."""
+    if not isinstance(record, dict):
+        return keys_of(record[0]) if isinstance(record, list) and record else set()
+    return set(record) | keys_of(record.get("runs")) | keys_of(record.get("few_shot"))
+
+
+@pytest.fixture(scope="module")
+def written(finished_study, tmp_path_factory):
+    """File as results/README.md names it -> the keys or columns that the stages wrote."""
+    results, study, out = finished_study["results"], finished_study["study"], tmp_path_factory.mktemp("out")
+    run_stage("tables", "--study", study, "--output", out / "tables")
+    models = finished_study["model"].parent
+    run_stage("estimate", "--study", study, "--models", models, "--output", out / "estimate.csv")
+    found = {f"tables/{file.name}": set(pandas.read_csv(file)) for file in (out / "tables").glob("*.csv")}
+    found["tables/tables.md"] = set()
+    found["estimate.csv"] = set(pandas.read_csv(out / "estimate.csv"))
+    found["rehearsal.csv"] = {field.name for field in dataclasses.fields(rehearse.Row)}
+    found["figures/{experiment}/"] = set(figure_names(has_labels=True))
+    found["study.json"] = keys_of(read_json(study))
+    found["datasets/{dataset}/rejected.csv"] = set(pandas.read_csv(results / "datasets/lines/rejected.csv"))
+    found["datasets/{dataset}/profile.json"] = keys_of(read_json(results / "datasets/lines/profile.json"))
+    found["datasets/{dataset}/{train,validation,test}.parquet"] = set(
+        pandas.read_parquet(results / "datasets/lines/test.parquet")
+    )
+    lengths = read_json(results / "tokens/words/lengths.json")
+    found["tokens/{experiment}/lengths.json"] = {"max_length", *lengths["train"]}
+    found["baselines/{experiment}.json"] = keys_of(read_json(results / "baselines/words.json"))
+    models_record = read_json(models / "tiny" / "provenance.json")
+    found[".../provenance.json"] = set(models_record) | set(
+        read_json(models.parent / "datasets" / "lines" / "provenance.json")
+    )
+    for file in ("run.json", "evaluation.json", "samples.json", "training.json", "history.csv", "predictions.parquet"):
+        place = "runs/{experiment}/{method}/seed-{seed}/" if file == "run.json" else ".../"
+        found[place + file] = set()
+        for path in results.glob(f"runs/words/*/seed-0/{file}"):
+            read = {".json": lambda p: keys_of(read_json(p)), ".csv": pandas.read_csv, ".parquet": pandas.read_parquet}
+            found[place + file] |= set(read[path.suffix](path))
+    return found
+
+
+def test_results_readme_names_every_key_that_is_written(written):
+    rows = dict(re.findall(r"^\| `([^|`]+)`[^|]* \| (.*) \|$", RESULTS, re.MULTILINE))
+    rows["rehearsal.csv"] = re.search(r"^\| `rehearsal.csv`.*", RESULTS, re.MULTILINE)[0]
+    assert not set(written) - set(rows), "results/README.md lacks a line of its own for these files"
+    for file, keys in written.items():
+        named = {name for span in re.findall(r"`([^`]*)`", rows[file]) for name in re.split(r"[ ,()/]+", span)}
+        assert not keys - named, f"results/README.md, {file}: add {', '.join(sorted(keys - named))}"
+
+
+@pytest.mark.parametrize("file", ["study.json", ".../training.json", "tables/runs.csv", "tables/methods.csv"])
+def test_results_readme_names_no_key_that_is_not_written(written, file):
+    row = re.search(rf"^\| `{re.escape(file)}`[^|]* \| (.*) \|$", RESULTS, re.MULTILINE)[1]
+    plain = re.sub(r"\([^)]*\)", "", row)
+    named = {name for span in re.findall(r"`([^`]*)`", plain) for name in span.split(", ")}
+    assert not named - written[file]
+
+
+def test_the_command_line_introduces_itself(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Run one stage of a study by itself." in told
+    assert "`arguments`" not in told  # which is for developers

@@ -198,6 +198,7 @@ def test_the_miniature_study_is_estimated_from_its_config(tmp_path, monkeypatch,
     assert "quotes/full " in told
     assert "download: 189 MB" in told
     assert "fits a GPU of 16 GB: all" in told
+    assert told.endswith("every run fits this machine\n")
     assert len((tmp_path / "estimate.csv").read_text().splitlines()) == 1 + 2 * 8
 
 
@@ -238,6 +239,34 @@ def test_a_model_of_unknown_shape_is_a_line_that_says_how_to_mend_it(tmp_path):
     config.write_text(json.dumps(architectures.CONFIGS["llama"]))
     lines = stage.lines_of(tmp_path / "study.json", tmp_path / "models")
     assert next(line for line in lines if line.run["model"]["name"] == "writer").cpu.peak_bytes > 0
+
+
+def test_what_is_not_known_is_said_to_be_so(tmp_path, monkeypatch, capsys):
+    """A wheel without `architecture`, alone and beside a model whose size is known."""
+    from tunebook import __main__ as command_line
+
+    monkeypatch.setattr(stage, "present_machine", lambda environment: Machine("cpu", "CPU", 16 * 10**9, 15 * 10**9))
+
+    def told(config) -> list[str]:
+        resolve(validate(config), tmp_path)
+        places = {"study": tmp_path / "study.json", "models": tmp_path / "models", "output": tmp_path / "estimate.csv"}
+        arguments = [part for name, place in places.items() for part in (f"--{name}", str(place))]
+        assert command_line.main(["estimate", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    config = valid_config()
+    config["experiments"] = {"judging": config["experiments"]["judging"]}
+    lines = told(config)
+    assert "download: not known for judge (models.judge.download_bytes can say it); data sets come on top" in lines
+    assert "fits a GPU of 24 GB: not known: judging/full" in lines
+    assert lines[-1] == "whether these fit is not known: judging/full"
+    config["models"]["judge"]["download_bytes"] = 91_000_000
+    assert "download: 91 MB (judge 91 MB); data sets come on top" in told(config)
+    config["experiments"]["answers"] = valid_config()["experiments"]["answers"]
+    config["models"]["writer"]["architecture"] = "smollm2-135m"
+    lines = told(config)
+    assert "fits a GPU of 24 GB: answers/int8-lora; not known: judging/full" in lines
+    assert lines[-1] == "every run whose size is known fits this machine; whether these fit is not known: judging/full"
 
 
 def test_an_unknown_architecture_is_refused_with_the_nearest():

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -15,67 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests import hub_server, tiny
 from tests.configs import changed
+from tests.small_hub import COMMIT, DATA, MODEL, SECRET, fetched_model, model_spec
 from tunebook import __main__ as command_line
 from tunebook.configuration.study import fetching_specs
 from tunebook.configuration.validation import ConfigError, validate
-from tunebook.data.sources import files_of, hub_cache
+from tunebook.data.sources import files_of
 from tunebook.errors import TunebookError
 from tunebook.fetch_dataset import fetch_dataset
 from tunebook.fetch_model import fetch_model
-
-COMMIT = "a" * 20 + "b" * 20
-SECRET = "hf_nobodyMayReadThis"
-MODEL = {"type": "hub", "id": "small/llama", "revision": COMMIT}
-DATA = {"type": "hub", "id": "small/rows", "revision": COMMIT, "files": "data/*.jsonl"}
-ROWS = {
-    "data/train.jsonl": b'{"text": "a"}\n{"text": "b"}\n',
-    "data/test.jsonl": b'{"text": "c"}\n',
-    "README.md": b"# rows\n",
-    "rows.py": b"raise SystemExit\n",
-}
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    """Tiny models as the hub has them: one of safetensors, one of pickled parts, one of a pickle that runs code."""
-    folder = tmp_path_factory.mktemp("models")
-    for family in ("llama", "opt"):
-        tiny.model(folder / family, family)
-    (folder / "llama" / "modeling_llama.py").write_text("raise SystemExit\n")
-    tiny.in_pickled_parts(folder / "opt")
-    shutil.copytree(folder / "opt", folder / "evil")
-    torch.save({"weight": _Evil()}, folder / "evil" / "pytorch_model-00001-of-00002.bin")
-    return folder
-
-
-class _Evil:
-    def __reduce__(self):
-        return os.system, ("touch /tmp/tunebook-was-here",)
-
-
-@pytest.fixture
-def hub(models, tmp_path, monkeypatch):
-    """A hub with three models and a data set, an empty cache, and a token in the environment."""
-    with hub_server.serving() as served:
-        for name in ("llama", "opt", "evil"):
-            served.add_folder("model", f"small/{name}", COMMIT, models / name)
-        served.add("dataset", "small/rows", COMMIT, dict(ROWS))
-        hub_server.point_client_at(served, tmp_path / "cache", monkeypatch)
-        monkeypatch.setenv("HF_TOKEN", SECRET)
-        yield served
-        huggingface_hub.close_session()
-
-
-def model_spec(name="small/llama", **source) -> dict:
-    spec = {"name": "m", "task": "causal-lm", "encoder_decoder": False, "licence": "none"}
-    return {**spec, "source": {**MODEL, "id": name, **source}}
-
-
-def fetched_model(tmp_path: Path, **source) -> Path:
-    fetch_model(model_spec(**source), tmp_path / "results" / "m")
-    return tmp_path / "results" / "m"
 
 
 def nothing_half_written(tmp_path: Path) -> bool:
@@ -111,7 +55,7 @@ def test_a_data_set_is_fetched_as_rows(hub, tmp_path):
     assert (record["rows"], record["revision"], record["synthetic"]) == (3, COMMIT, False)
 
 
-def test_pickled_parts_become_the_same_safetensors(hub, tmp_path, models):
+def test_pickled_parts_become_the_same_safetensors(hub, tmp_path, hub_models):
     from transformers import AutoModelForCausalLM
 
     folder = fetched_model(tmp_path, name="small/opt")
@@ -119,7 +63,7 @@ def test_pickled_parts_become_the_same_safetensors(hub, tmp_path, models):
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     assert set(index["weight_map"].values()) == {file.name for file in folder.glob("*.safetensors")}
     before = {}
-    for part in (models / "opt").glob("*.bin"):
+    for part in (hub_models / "opt").glob("*.bin"):
         before |= torch.load(part, weights_only=True)
     after = {}
     for part in folder.glob("*.safetensors"):
@@ -130,7 +74,7 @@ def test_pickled_parts_become_the_same_safetensors(hub, tmp_path, models):
     assert torch.equal(model.get_input_embeddings().weight, before["model.decoder.embed_tokens.weight"])
 
 
-def test_a_whole_pickle_with_shared_tensors_becomes_one_file(hub, tmp_path, models):
+def test_a_whole_pickle_with_shared_tensors_becomes_one_file(hub, tmp_path, hub_models):
     weights = torch.ones(4, 4)
     files = {"config.json": b'{"model_type": "opt"}'}
     torch.save({"a": weights, "b": weights, "c": weights[:2].t()}, tmp_path / "w.bin")
@@ -286,59 +230,6 @@ def test_files_of_a_data_set_that_are_not_there(hub, tmp_path, files, message):
         files_of({**DATA, "files": files}, tmp_path)
 
 
-def test_a_dropped_connection_is_taken_up_again(hub, tmp_path):
-    hub.faults["model.safetensors"] = "drops once"
-    fetched_model(tmp_path)
-    assert [request[2] is not None for request in hub.asked("model.safetensors")] == [False, True]
-
-
-def test_a_killed_download_goes_on_where_it_was(hub, tmp_path):
-    hub.faults["model.safetensors"] = "breaks off"
-    with pytest.raises(TunebookError):
-        fetched_model(tmp_path)
-    hub.faults.clear()
-    hub.requests.clear()
-    fetched_model(tmp_path)
-    size = len(hub.repositories["model", "small/llama", COMMIT]["model.safetensors"])
-    kept = size // 2 // hub_server.CHUNK_BYTES * hub_server.CHUNK_BYTES
-    assert [request[2] for request in hub.asked("model.safetensors")] == [f"bytes={kept}-"]
-    assert not hub.asked("config.json")
-
-
-def test_what_is_in_the_cache_is_checked_and_not_downloaded_again(hub, tmp_path):
-    fetched_model(tmp_path)
-    hub.requests.clear()
-    fetched_model(tmp_path)
-    assert hub.requests == []
-    blob = max((tmp_path / "cache").rglob("blobs/*"), key=lambda file: file.stat().st_size)
-    blob.write_bytes(blob.read_bytes()[:-1] + b"!")
-    fetched_model(tmp_path)
-    assert [request[1].rsplit("/")[-1] for request in hub.requests] == ["model.safetensors"]
-
-
-def test_offline_the_cache_is_enough_and_its_lack_is_said(hub, tmp_path, monkeypatch):
-    fetched_model(tmp_path)
-    files_of(DATA, tmp_path)
-    hub.requests.clear()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    fetched_model(tmp_path)
-    assert len(files_of(DATA, tmp_path).files) == 2
-    assert len(files_of({**DATA, "revision": COMMIT[:8]}, tmp_path).files) == 2
-    with pytest.raises(TunebookError, match=r"not, or not all, in the cache .*HF_HUB_OFFLINE is set"):
-        fetch_model(model_spec("small/opt"), tmp_path / "results" / "other")
-    assert hub.requests == []
-    assert not (tmp_path / "results" / "other").exists()
-
-
-def test_a_short_commit_id_is_looked_up_and_recorded_in_full(hub, tmp_path):
-    assert files_of({**DATA, "revision": COMMIT[:7]}, tmp_path).revision == COMMIT
-    with pytest.raises(TunebookError, match=r"found revision 1234567, but no commit begins with it \(looked at 1\)"):
-        files_of({**DATA, "revision": "1234567"}, tmp_path)
-    hub.add("dataset", "small/rows", COMMIT[:10] + "c" * 30, {})
-    with pytest.raises(TunebookError, match="2 commits begin with it: aaaa"):
-        files_of({**DATA, "revision": COMMIT[:7]}, tmp_path)
-
-
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -361,35 +252,3 @@ def test_a_spec_tells_models_from_data_sets():
     specs = fetching_specs(validate(config))
     assert specs["fetch-model"]["writer"]["source"] == MODEL
     assert specs["fetch-dataset"]["pairs"]["source"] == DATA
-
-
-def test_the_environment_rules(hub, tmp_path):
-    """HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE, as the command of a rule reads them; its output tells no secret."""
-    study = tmp_path / "study.json"
-    study.write_text(json.dumps({"specs": {"fetch-model": {"m": model_spec()}}}))
-    command = [sys.executable, "-m", "tunebook", "fetch-model", "--study", study, "--model", "m", "--output"]
-    library = Path(hub_cache.__file__).parents[3]
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.address, "PYTHONPATH": library}
-    environment.pop("HF_HUB_CACHE", None)
-    first = subprocess.run([*command, tmp_path / "a"], env=environment, capture_output=True, text=True, check=False)
-    assert first.returncode == 0, first.stderr
-    assert (tmp_path / "home" / "hub" / "models--small--llama" / "snapshots" / COMMIT / "config.json").is_file()
-    hub.faults["api"] = "500"
-    offline = {**environment, "HF_HUB_OFFLINE": "1"}
-    second = subprocess.run([*command, tmp_path / "b"], env=offline, capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stderr
-    shutil.rmtree(tmp_path / "home")
-    third = subprocess.run([*command, tmp_path / "c"], env=environment, capture_output=True, text=True, check=False)
-    assert third.returncode == 2
-    assert third.stderr.startswith("tunebook fetch-model: hub model small/llama: http://127.0.0.1")
-    assert SECRET not in "".join(each.stdout + each.stderr for each in (first, second, third))
-    assert not (tmp_path / "c").exists()
-
-
-def test_huggingface_hub_still_needs_our_own_download():
-    """Once it resumes what another process began, `hub_cache._download` can be its `hf_hub_download` again."""
-    import inspect
-
-    from huggingface_hub import file_download
-
-    assert "uuid4()" in inspect.getsource(file_download._download_to_tmp_and_move)

@@ -1,4 +1,4 @@
-"""config/paper.yaml is the seed report: its models, arguments and published losses, written out here a second time."""
+"""config/paper.yaml is the student report: its models, arguments and published losses, written out here a second time."""
 
 from __future__ import annotations
 

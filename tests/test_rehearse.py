@@ -91,7 +91,7 @@ def test_the_length_of_a_run_is_known_from_its_rows(tmp_path):
     resolve(validate(config), tmp_path)
     study = tmp_path / "study.json"
     plans = {line.run["experiment"]: plan_of(line, study) for line in lines_of(study, tmp_path / "models")}
-    assert plans["sentiment"].steps == pytest.approx(765, abs=3)  # the seed report's, Figure 12
+    assert plans["sentiment"].steps == pytest.approx(765, abs=3)  # the student report's, Figure 12
     assert plans["chatbot"].steps == pytest.approx(553, abs=3)  # Figure 14
     assert plans["quotes"].steps == 100
     assert plans["quotes"].seconds(Trial("no", "")) is None
@@ -135,7 +135,9 @@ def test_what_cannot_be_tried_out_is_a_row_with_its_reason(tmp_path):
     assert reasons["sentiment"][0] == "no"
     assert "this machine has 800 MB; not tried out" in reasons["sentiment"][1]
     text = stage.report("paper", rows, lines_of(tmp_path / "study.json", tmp_path / "models"), machine)
-    assert "Training of 0 of 7 runs" in text
+    assert "How long training takes is not known.\nLeft out: downloads" in text
+    assert "trained models; sentiment/" in text
+    assert "The\ndifference is the estimated peak less the measured one" in text
     assert "30.3 GB of models" in text
 
 
@@ -171,6 +173,8 @@ def test_snakemake_estimates_and_rehearses_a_study(tmp_path):
     refused = rows.loc["words/full/seed-0"]
     assert refused["fits"] == "no"
     assert "no GPU whose memory could be paged" in refused["reason"]
-    assert "| words/int8-lora/seed-0 | yes |" in (results / "rehearsal.md").read_text()
+    page = (results / "rehearsal.md").read_text()
+    assert "| words/int8-lora/seed-0 | yes |" in page
+    assert "Left out: downloads; answers and scores of untouched and trained models; words/full/" in page
     assert not (results / "rehearsal").exists()
     assert not (tmp_path / "results" / "models").exists()

@@ -79,7 +79,7 @@ LINES = [
     Line("hub", "no such model, gated, limits, server errors, timeouts, broken and wrong downloads",
          ("test_hub::test_a_fault_is_told_in_one_message_and_leaves_nothing",), "one message, nothing half-written"),
     Line("killed download", "`kill -9` in the middle",
-         ("test_hub::test_a_killed_download_goes_on_where_it_was",), "goes on where it was"),
+         ("test_hub_cache::test_a_killed_download_goes_on_where_it_was",), "goes on where it was"),
     Line("bad data", "rows, columns, encodings, labels, formats, splits",
          ("test_bad_data::test_bad_data_is_refused_in_words",), "refused, with file, row, reason and what was found"),
 ]  # fmt: skip

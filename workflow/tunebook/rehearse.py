@@ -182,7 +182,11 @@ def report(title: str, rows: list[Row], lines: list[Line], machine: Machine) -> 
     text += [
         f"On {machine.name} with {gigabytes(machine.memory_bytes)}; {STEPS} steps a run with random weights and made-up rows"
     ]
-    text += ["as long as max_length allows, so that times and peaks are upper bounds of those of real rows.", ""]
+    text += [
+        "as long as max_length allows. Rows of real data are shorter: times and peaks are upper bounds, and often far above. The",
+        "difference is the estimated peak less the measured one, as a share of the measured one.",
+        "",
+    ]
     text += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     text += [f"| {' | '.join(_cells(row))} |" for row in rows]
     return "\n".join([*text, "", *_totals(rows, lines), ""])
@@ -211,14 +215,10 @@ def _totals(rows: list[Row], lines: list[Line]) -> list[str]:
     times = [row for row in rows if row.total_s is not None]
     seconds = sum(row.total_s * row.seeds for row in times)
     left = [row.run for row in rows if row.total_s is None]
-    text = [
-        f"Training of {'all runs' if not left else f'{len(times)} of {len(rows)} runs'}: {_hours(seconds)}, at most."
-    ]
-    if left:
-        text.append(
-            f"Not in it: {', '.join(left)} (not measured here, or the number of rows is not known: datasets.NAME.rows)."
-        )
-    text.append("Not in it either: downloads, and the answers and scores of untouched and trained models.")
+    share = "all runs" if not left else f"{len(times)} of {len(rows)} runs"
+    text = [f"Training of {share}: {_hours(seconds)}, at most." if times else "How long training takes is not known."]
+    unknown = f"; {', '.join(left)} (not measured here, or the number of rows is not known: datasets.NAME.rows)"
+    text.append(f"Left out: downloads; answers and scores of untouched and trained models{unknown if left else ''}.")
     models = {line.run["model"]["name"]: line for line in lines if line.cpu is not None}
     stored = sum(line.cpu.stored_bytes for line in models.values())
     cached = sum(line.cpu.stored_bytes for line in models.values() if line.run["model"]["source"]["type"] == "hub")

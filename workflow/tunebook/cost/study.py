@@ -46,10 +46,10 @@ def architecture_of(model: dict[str, Any], models: Path) -> Architecture:
     return read_architecture(named or str(fetched))
 
 
-def download_bytes(model: dict[str, Any], architecture: Architecture, parameters: int) -> int | None:
-    """Bytes to fetch a model: what the config says, else its stored weights; None where a wheel's size is not known."""
+def download_bytes(model: dict[str, Any], stored_bytes: int | None) -> int | None:
+    """Bytes to fetch a model: what the config says, else, of the hub, its stored weights; None where neither is known."""
     if model["source"]["type"] in ("random", "path"):
         return 0
     if model["download_bytes"] is not None:
         return model["download_bytes"]
-    return parameters * architecture.stored_bytes if model["source"]["type"] == "hub" else None
+    return stored_bytes if model["source"]["type"] == "hub" else None

@@ -1,0 +1,220 @@
+"""Files of rows, bad and good, what must be said about them, and their preparation."""
+
+import json
+import random
+import warnings
+
+import pandas
+
+from tunebook.configuration.config import Dataset
+from tunebook.configuration.study import dump
+from tunebook.fetch_dataset import fetch_dataset
+from tunebook.prepare import prepare
+
+ROWS = 40
+LABELS = ["negative", "neutral", "positive"]
+WORDS = """
+    amber basket copper dagger ember falcon garnet harbour island jasmine kettle lantern marble nectar orchid
+    pepper quartz ribbon saddle temple umbrella velvet walnut yellow zephyr anchor bridge candle desert engine
+    forest
+"""
+
+
+def sentence(number: int) -> str:
+    """A text that is unlike that of any other number."""
+    return " ".join(random.Random(number).sample(WORDS.split(), 8))
+
+
+PAIRS = [(sentence(number), LABELS[number % 3]) for number in range(ROWS)]
+
+
+def csv_of(pairs, delimiter=",", header=("sentence", "label"), end="\n") -> str:
+    return "".join(delimiter.join(fields) + end for fields in [header, *pairs])
+
+
+def with_row(line: int, content: str) -> str:
+    """A csv file of 40 rows whose line `line` (the header is line 1) reads `content`."""
+    lines = csv_of(PAIRS).split("\n")
+    lines[line - 1] = content
+    return "\n".join(lines)
+
+
+def json_of(**changed) -> str:
+    rows = [{"sentence": text, "label": label} for text, label in PAIRS]
+    rows[4] |= changed
+    return json.dumps(rows)
+
+
+def jsonl_of(line: int, content: str) -> str:
+    lines = [json.dumps({"sentence": text, "label": label}) for text, label in PAIRS]
+    lines[line - 1] = content
+    return "\n".join(lines)
+
+
+def talks_of(talk) -> str:
+    return json.dumps([[sentence(number), sentence(100 + number)] for number in range(ROWS)] + [talk])
+
+
+CSV, TSV, JSON, JSONL, PARQUET = ({"type": kind} for kind in ("csv", "tsv", "json", "jsonl", "parquet"))
+AT = {"type": "delimited", "delimiter": "@", "names": ["sentence", "label"]}
+PYTHON = {"type": "python", "key": "ROWS", "names": ["sentence", "label"]}
+LABELLED = {"prompt": "{{ sentence }}", "label": "label", "labels": LABELS}
+ANSWERED = {"prompt": "{{ sentence }}", "completion": "{{ label }}"}
+TALKS = {"messages": "turns"}
+TALK_FORM = {"type": "json", "names": ["turns"]}
+YAML_FORM = {"type": "yaml", "key": "rows", "names": ["sentence", "label"]}
+
+
+def prepared(folder, content, form, **rest):
+    """Fetch a file and prepare it. Returns the splits, the refusals and the profile."""
+    file = folder / "bad.txt"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return prepared_from(folder, str(file), form, **rest)
+
+
+def prepared_from(folder, path, form, **rest):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        section = {"source": {"type": "path", "path": path}, "format": form, "licence": "MIT", **rest}
+        spec = {"name": "bad", **dump(Dataset.model_validate(section))}
+        fetch_dataset(spec, folder / "raw")
+        return prepare(spec, pandas.read_parquet(folder / "raw" / "raw.parquet"))
+
+
+# name, format, content of the file, data set, what the message must say
+REFUSED = [
+    # the file as a whole
+    ("empty file", CSV, "", ANSWERED, "bad.txt, row 1: empty; expected a line with column names"),
+    ("header only", CSV, "sentence,label\n", ANSWERED, "bad.txt: the file holds no row (found 15 bytes)"),
+    ("empty jsonl", JSONL, "\n\n", ANSWERED, "bad.txt: the file holds no row (found 2 bytes)"),
+    ("empty list", JSON, "[]", ANSWERED, "bad.txt: the file holds no row (found 2 bytes)"),
+    ("gzip as text", CSV, b"\x1f\x8b\x08\x00abc", ANSWERED, "bad.txt: found a gzip file, not text: unpack it (gunzip)"),
+    ("spreadsheet as csv", CSV, b"PK\x03\x04abc", ANSWERED, "bad.txt: found a zip archive or a spreadsheet"),
+    ("Parquet as csv", CSV, b"PAR1abc", ANSWERED, "bad.txt: found a Parquet file, not text: declare format parquet"),
+    ("csv as Parquet", PARQUET, csv_of(PAIRS), ANSWERED, "bad.txt: not a Parquet file ("),
+    ("Parquet that ends early", PARQUET, b"PAR1" + b"\0" * 50, ANSWERED, "bad.txt: not a Parquet file ("),
+    ("latin-1 as utf-8", CSV, csv_of([*PAIRS, ("café", "neutral")]).encode("latin-1"), ANSWERED,
+     r"bad.txt, row 42: byte b'\xe9' is not utf-8; declare the file's encoding"),
+    ("utf-16 as utf-8", CSV, csv_of(PAIRS).encode("utf-16"), ANSWERED,
+     "begins with the byte order mark of utf-16, declared is utf-8"),
+    ("utf-8 as latin-1", CSV | {"encoding": "latin-1"}, csv_of(PAIRS).encode("utf-8-sig"), ANSWERED,
+     "begins with the byte order mark of utf-8, declared is latin-1"),
+    ("utf-16 cut in half", CSV | {"encoding": "utf-16"}, csv_of(PAIRS).encode("utf-16")[:-1], ANSWERED,
+     "is not utf-16"),
+    ("header that stands twice", CSV, "label,label\na,b\n", ANSWERED,
+     "bad.txt, row 1: a column name stands twice in ['label', 'label']"),
+    ("wrong delimiter", CSV, csv_of(PAIRS, ";"), ANSWERED,
+     "data set bad: no column label, sentence; the rows have: sentence;label; mend the templates, or map names under "
+     "columns; is the delimiter right?"),
+    ("tabs as csv", TSV, csv_of(PAIRS), ANSWERED, "the rows have: sentence,label"),
+    ("no such column", CSV, csv_of(PAIRS), ANSWERED | {"completion": "{{ answer }}"},
+     "no column answer; the rows have: sentence, label"),
+    ("no such column to map", CSV, csv_of(PAIRS), ANSWERED | {"columns": {"x": "Sentence"}}, "no column Sentence"),
+    ("quote that never closes", CSV, with_row(5, '"amber,neutral'), ANSWERED,
+     "bad.txt, row 5: a quote opens here that is not closed up to row 41"),
+    ("quote that closes too late", CSV, with_row(5, '"amber,neutral').replace(sentence(10), f'"{sentence(10)}"'),
+     ANSWERED, "bad.txt, row 5: a quote opens here that is not closed up to row 12"),
+    ("jsonl as json", JSON, jsonl_of(1, "{}"), ANSWERED,
+     "bad.txt, row 2: not JSON: Extra data; one object a line is format jsonl"),
+    ("json as jsonl", JSONL, json.dumps([{"sentence": "a"}], indent=1), ANSWERED,
+     "no row could be read; first: bad.txt, row 1: not JSON"),
+    ("json mapping", JSON, '{"rows": []}', ANSWERED,
+     "bad.txt: found dict where a list of records is expected; set format.key"),
+    ("json without the key", JSON | {"key": "data"}, '{"rows": []}', ANSWERED, "bad.txt: no key 'data'; found: rows"),
+    ("json too deep", JSON, "[" * 100_000, ANSWERED, "bad.txt: not JSON that can be read"),
+    ("yaml broken", YAML_FORM, "rows: [a\nb: }", ANSWERED, "bad.txt: not YAML: while parsing a flow sequence"),
+    ("yaml tag", YAML_FORM, "rows: !!int ''", ANSWERED, "bad.txt: not YAML"),
+    ("python without the variable", PYTHON, "COLUMNS = 1\nx, y = 2, 3\n", ANSWERED,
+     "bad.txt: no variable 'ROWS'; found: COLUMNS, ?"),
+    ("python with code", PYTHON, "import os\nROWS = os.listdir()\n", ANSWERED,
+     "bad.txt, row 2: ROWS is not a literal (found os.listdir()); the file is read and never run"),
+    ("python broken", PYTHON, "ROWS = [\n", ANSWERED, "bad.txt, row 1: not Python: '[' was never closed"),
+    # one row
+    ("one field too many", CSV, with_row(7, "a,b,c"), ANSWERED, "bad.txt, row 7: expected 2 fields (found 3 fields)"),
+    ("one field too few", CSV, with_row(7, "abc"), ANSWERED, "bad.txt, row 7: expected 2 fields (found 1 fields)"),
+    ("text after a quote", CSV, with_row(7, '"a"b,c'), ANSWERED,
+     "bad.txt, row 7: not readable as delimited text (found ',' expected after"),
+    ("NUL byte", CSV, with_row(7, "am\0ber,neutral"), ANSWERED,
+     r"bad.txt, row 7: NUL byte in sentence (found 'am\x00ber')"),
+    ("no delimiter in the line", AT, "a@neutral\nno delimiter\n", ANSWERED,
+     "bad.txt, row 2: expected 2 fields parted by '@' (found 'no delimiter')"),
+    ("line that is no JSON", JSONL, jsonl_of(3, '{"a": '), ANSWERED,
+     'bad.txt, row 3: not JSON: Expecting value (found {"a": )'),
+    ("line that is no object", JSONL, jsonl_of(3, "[1]"), ANSWERED,
+     "bad.txt, row 3: expected a JSON object (found [1])"),
+    ("line too deep", JSONL, jsonl_of(3, "[" * 100_000), ANSWERED, "bad.txt, row 3: not JSON"),
+    ("half a character", JSONL, jsonl_of(3, r'{"sentence": "\ud83d", "label": "x"}'), ANSWERED,
+     "bad.txt, row 3: a value cannot be kept as text"),
+    ("list without names", JSON, '[["a", "b"]]', ANSWERED,
+     "bad.txt, row 1: expected a mapping; fields are named in format.names (found ['a', 'b'])"),
+    ("list of another length", JSON | {"names": ["a", "b"]}, '[["a", "b", "c"]]', ANSWERED,
+     "bad.txt, row 1: expected 2 fields (found 3 fields)"),
+    ("list within itself", YAML_FORM, "rows:\n- &a [*a, b]\n", ANSWERED,
+     "bad.txt, row 1: a value cannot be kept as text (found Circular reference"),
+    ("empty prompt", CSV, with_row(7, "  ,neutral"), ANSWERED, "bad.txt, row 7: empty sentence (found '  ')"),
+    ("prompt empty once filled", CSV, with_row(7, "amber,neutral"),
+     ANSWERED | {"prompt": "{{ sentence | replace('amber', '') }}"}, "bad.txt, row 7: empty prompt (found '')"),
+    ("null completion", JSON, json_of(label=None), ANSWERED, "bad.txt, row 5: missing label (found None)"),
+    ("missing completion", JSONL, jsonl_of(5, '{"sentence": "a"}'), ANSWERED,
+     "bad.txt, row 5: missing label (found None)"),
+    ("NaN label", JSON, json_of(label=float("nan")), LABELLED, "bad.txt, row 5: missing label (found nan)"),
+    ("misspelt label", CSV, with_row(7, "amber,positve"), LABELLED,
+     "row 7: unknown label; the labels are negative, neutral, positive (found 'positve'; did you mean positive?)"),
+    ("label of another kind", JSON, json_of(label=3), LABELLED,
+     "bad.txt, row 5: unknown label; the labels are negative, neutral, positive (found '3')"),
+    ("template error", JSON, json_of(label="x"), ANSWERED | {"completion": "{{ label + 1 }}"},
+     'bad.txt, row 1: the completion template failed: can only concatenate str (not "int") to str'),
+    ("template that includes", CSV, csv_of(PAIRS), ANSWERED | {"prompt": "{{ sentence }}{% include 'x' %}"},
+     "row 2: the prompt template failed: no loader"),
+    ("template that reaches out", CSV, csv_of(PAIRS), ANSWERED | {"prompt": "{{ sentence.__class__.__mro__ }}"},
+     "row 2: the prompt template failed: access to attribute '__class__'"),
+    ("one turn", TALK_FORM, talks_of(["Hello?"]), TALKS,
+     "bad.txt, row 41: a conversation needs two turns (found ['Hello?'])"),
+    ("turns that are no list", TALK_FORM, json.dumps([{"turns": "Hello? Hi!"}]), TALKS,
+     "bad.txt, row 1: turns is not a list of turns (found 'Hello? Hi!')"),
+    ("empty turn", TALK_FORM, talks_of(["Hello?", " "]), TALKS, "bad.txt, row 41: empty turn 2 of turns (found ' ')"),
+    ("null turn", TALK_FORM, talks_of(["Hello?", None]), TALKS,
+     "bad.txt, row 41: missing turn 2 of turns (found None)"),
+    ("turns with roles", TALK_FORM, talks_of([{"role": "user"}, "Hi"]), TALKS,
+     "bad.txt, row 41: turn 1 of turns is not text (found {'role': 'user'})"),
+    # all rows together
+    ("all rows refused", CSV, csv_of([(text, "good") for text, _ in PAIRS]), LABELLED | {"tolerance": 0.9},
+     "40 of 40 rows are refused, tolerance 0.9 allows 36"),
+    ("more than is tolerated", CSV, with_row(7, "a").replace(sentence(20), " "), ANSWERED | {"tolerance": 0.04},
+     "2 of 40 rows are refused, tolerance 0.04 allows 1; mend the rows, or declare a tolerance of at least 0.0500"),
+    ("one row", CSV, csv_of(PAIRS[:1]), ANSWERED,
+     "the split of 1 rows leaves 1 train, 0 validation, 0 test; give more rows"),
+    ("copies of one row", CSV, csv_of(PAIRS[:1] * 50), ANSWERED, "the split of 1 rows leaves"),
+    ("one class", CSV, csv_of([(text, "neutral") for text, _ in PAIRS]), LABELLED,
+     "data set bad: no training row has the label negative or positive (found 32 neutral)"),
+    ("one prompt", CSV, csv_of([("amber", text) for text, _ in PAIRS]), ANSWERED,
+     "the split of 40 rows leaves 40 train, 0 validation, 0 test"),
+    ("split that takes all", CSV, csv_of(PAIRS), ANSWERED | {"split": {"validation": 20, "test": 20}},
+     "leaves 0 train, 20 validation, 20 test"),
+    ("split larger than the data", CSV, csv_of(PAIRS), ANSWERED | {"split": {"validation": 500}},
+     "leaves 0 train, 36 validation, 4 test"),
+]  # fmt: skip
+
+
+# name, format, content of the file, data set
+FINE = [
+    ("as it should be", CSV, csv_of(PAIRS), LABELLED),
+    ("byte order mark", CSV, csv_of(PAIRS).encode("utf-8-sig"), LABELLED),
+    ("line ends of Windows", CSV, csv_of(PAIRS, end="\r\n"), LABELLED),
+    ("line ends of an old Mac", CSV, csv_of(PAIRS, end="\r"), LABELLED),
+    ("utf-16", CSV | {"encoding": "utf-16"}, csv_of(PAIRS).encode("utf-16"), LABELLED),
+    ("utf-16-le with a mark", CSV | {"encoding": "utf-16-le"}, csv_of(PAIRS).encode("utf-16"), LABELLED),
+    ("blank lines", CSV, csv_of(PAIRS, end="\n\n"), LABELLED),
+    ("spaces around names", CSV, csv_of(PAIRS, header=(" sentence", "label ")), LABELLED),
+    ("semicolons", CSV | {"delimiter": ";"}, csv_of(PAIRS, ";"), LABELLED),
+    ("tabs", TSV, csv_of(PAIRS, "\t"), LABELLED),
+    ("labels with white space", CSV, csv_of([(text, f" {label}\t") for text, label in PAIRS]), LABELLED),
+    ("delimiter within the text", AT, csv_of([(f"{text} @ 3.4", label) for text, label in PAIRS[1:]], "@", PAIRS[0]),
+     LABELLED),
+    ("json", JSON, json_of(), LABELLED),
+    ("jsonl with blank lines", JSONL,
+     jsonl_of(1, "").replace("\n", "\n\n") + "\n" + json.dumps({"sentence": sentence(0), "label": "negative"}),
+     LABELLED),
+    ("python", PYTHON, f"import os\nROWS: list = {PAIRS!r}\n", LABELLED),
+    ("yaml", YAML_FORM, "rows:\n" + "".join(f"- [{text}, {label}]\n" for text, label in PAIRS), LABELLED),
+]  # fmt: skip
