@@ -4,7 +4,9 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import pytest
 
 from tests.records import fake_study
@@ -13,7 +15,7 @@ from tunebook.figures import write_figures
 from tunebook.records import read_json
 from tunebook.reporting import score_figures
 from tunebook.reporting.figure_names import figure_names
-from tunebook.reporting.figure_style import thin
+from tunebook.reporting.figure_style import STYLE, save_svg, thin
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.study_folder import read_experiment, read_study
@@ -116,6 +118,20 @@ def test_alternative_texts_hold_numbers(study, kind):
     assert any(sign.isdigit() for sign in said)
     assert said.endswith(".")
     assert ".." not in said
+
+
+def test_shades_of_a_confusion_matrix_are_the_same_in_every_theme(study, tmp_path):
+    """A colour that a theme replaces would make 10 of 10 lighter than 9 of 10."""
+    told = {"confusion": [[10, 0, 0, 0], [0, 10, 0, 0], [0, 0, 9, 1]]}
+    shown = replace(
+        study.experiments[0],
+        runs=tuple(replace(run, evaluation=run.evaluation | told) for run in study.experiments[0].runs),
+    )
+    with plt.rc_context(STYLE):
+        save_svg(score_figures.draw_confusion(shown), tmp_path / "confusion.svg")
+    cells = re.findall(r'<path [^>]*style="(fill: [^;"]*)', inline((tmp_path / "confusion.svg").read_text(), "one", ""))
+    assert len(set(cells)) > 5
+    assert [fill for fill in cells if "var(" in fill] == []
 
 
 def test_thinning_keeps_about_as_many_points_as_can_be_seen():

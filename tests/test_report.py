@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas
 import pytest
 
 from tests.records import HOSTILE, fake_study
@@ -15,6 +17,7 @@ from tunebook.figures import write_figures
 from tunebook.report import render
 from tunebook.reporting import typeset
 from tunebook.reporting.answers import exchanges, marked
+from tunebook.reporting.side_effects import quantization_alone, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import read_study
 
 TEMPLATES = Path(__file__).parents[1] / "report"
@@ -97,7 +100,7 @@ def test_the_summary_answers_the_three_questions(html):
     assert "(3.000 to 2.180 nats a token; accuracy 40.0 % to 90.0 %)" in said
     assert "Which overfits? Experiment 2 , all 4 runs." in said
     assert "Which method for Experiment 2, and at what price? qlora : held-out loss 2.300 (base 3.000)" in said
-    assert "Without any training, 2 examples in the prompt bring the base model to 2.500." in said
+    assert "Without any training, 2 examples in the prompt bring the base model to 2.500: qlora is " in said
     assert said.count("better than base") == 6
 
 
@@ -128,6 +131,9 @@ def test_synthetic_data_is_marked_wherever_it_appears(html):
 def test_verdicts_name_rule_and_figures(html):
     said = section(html, "experiment-experiment-2")
     assert "Overfitting. Validation loss is lowest, 2.381 at step 15" in said
+    assert re.search(
+        r"Overfitting\. Validation loss is lowest.{,120} It is over the first 12 of 30 validation rows\.", said
+    )
     assert "no difference shown" in said
     method = section(html, "how")
     assert "A run overfits when its validation loss reached its minimum" in method
@@ -248,8 +254,60 @@ def test_what_was_done_besides_has_a_table_or_a_reason(html):
     assert "base 3.000 0 % of 10" in texts
     assert "int8-lora 3.200 +0.200 60.0 % of 10, 55.0 % to 65.0 %" in texts
     assert "“base, 2 examples” is the untouched model with 2 training rows in front of each test row: r7, r9" in texts
-    assert "They bring its loss from 3.000 to 2.500; finetuning (int8-lora) brings it to 2.280." in texts
+    assert (
+        "They bring its loss from 3.000 to 2.500; finetuning (int8-lora) brings it to 2.280, better than 2 examples"
+        in texts
+    )
     assert "loss on a neutral text Loss on a fixed text of six plain paragraphs" in section(html, "how")
+
+
+def test_a_change_by_quantization_alone_is_told_from_forgetting(study, html, tmp_path):
+    experiment = study.experiments[2]
+    assert quantized_methods(experiment) == ["int8-lora", "qlora"]
+    assert quantization_alone(experiment) == {"int8-lora": 0.0, "qlora": 0.0}  # all start at the same validation loss
+    for file in experiment.runs[0].folder.parents[1].glob("qlora/*/history.csv"):
+        other = tmp_path / "history.csv"
+        other.write_text(file.read_text().replace("0,0.0,validation,3.0", "0,0.0,validation,3.5"))
+        changed = [
+            replace(run, history=pandas.read_csv(other)) if run.method == "qlora" else run for run in experiment.runs
+        ]
+    changed = replace(experiment, runs=tuple(changed))
+    assert quantization_alone(changed) == {"int8-lora": 0.0, "qlora": 0.5}
+    said = {row[0].text: [cell.text for cell in row] for row in side_effects_table(changed).rows}
+    assert said["qlora"][:4] == ["qlora", "3.200", "+0.200", "+0.500"]
+    assert said["full"][3] == ""
+    assert "not quantized: for int8-lora and qlora the change also holds" in section(html, "experiment-experiment-2")
+    alone = replace(experiment, runs=tuple(run for run in experiment.runs if run.method == "qlora"))
+    assert quantization_alone(alone) == {}  # nothing to hold it against
+    assert "How much that is was not measured here" in section(html, "experiment-experiment-1")
+
+
+def test_a_recommended_method_whose_answers_are_bad_is_recommended_with_that_word(tmp_path):
+    folder = fake_study(tmp_path, experiments=2, methods=4)
+    for file in folder.glob("runs/experiment-1/qlora/*/samples.json"):
+        (first, *rest) = json.loads(file.read_text())
+        bad = [first | {"prompt": f"{at}", "completion": "- " * 30, "stopped": False} for at in range(3)]
+        file.write_text(json.dumps([first, *bad, *rest]))
+    said = section(render(finish(folder), TEMPLATES), "summary")
+    assert "price? qlora : held-out" in said
+    assert "Mind its answers : 3 of 5 answers repeat themselves and 3 of 5 answers do not end" in said
+    assert "; int8-lora, full and lora, whose loss counts as equally good, have no such finding." in said
+    assert "; 3 of 5 answers repeat themselves ; 3 of 5 answers do not end" in said
+
+
+def test_verdicts_on_few_rows_say_their_number(html, tmp_path):
+    assert "Better than base, on 30 rows only" in section(html, "experiment-experiment-0")
+    html = render(finish(fake_study(tmp_path, experiments=1, rows=60)), TEMPLATES)
+    assert "rows only" not in html
+    assert "Of fewer than 50 test rows such an interval is too narrow" in section(html, "how")
+
+
+def test_the_rows_that_were_validated_on_are_told(html):
+    said = section(html, "experiment-experiment-2")
+    assert "validation losses are over the first 12 of 30 validation rows" in said
+    assert re.search(
+        r"Overfitting\. Validation loss is lowest.{,120} It is over the first 12 of 30 validation rows\.", said
+    )
 
 
 def test_rows_that_ask_the_same_are_shown_once_with_all_references(tmp_path):

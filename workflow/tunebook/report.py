@@ -24,6 +24,7 @@ from tunebook.reporting.answers import exchanges
 from tunebook.reporting.comparison import (
     CHOICE_MARGIN,
     CHOICE_RULE,
+    FEW_ROWS,
     RESAMPLES,
     Choice,
     Difference,
@@ -34,15 +35,16 @@ from tunebook.reporting.comparison import (
     mean,
     share_removed,
 )
-from tunebook.reporting.diagnosis import RULES, diagnose
+from tunebook.reporting.diagnosis import OF_ANSWERS, RULES, diagnose_run, validated_words
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
+from tunebook.reporting.loss_contests import against_examples, prompted_base
 from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
-from tunebook.reporting.side_effects import side_effects_table
-from tunebook.reporting.study_folder import Experiment, Prompted, Run, Study, read_study
+from tunebook.reporting.side_effects import quantization_alone, quantized_methods, side_effects_table
+from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.tables import build_tables
 
 MEDICAL_WORDS = ("medic", "clinic", "medtext", "patient")
@@ -83,11 +85,12 @@ def context(study: Study) -> dict[str, Any]:
     set_side_by_side(parts)
     findings = {run["run"].name: run["found"] for part in parts for run in part["runs"]}
     outcomes = {run["run"].name: run["outcome"] for part in parts for run in part["runs"]}
+    against = {run["run"].name: run["against_examples"] for part in parts for run in part["runs"]}
     return {
         "study": study.record,
         "experiments": parts,
         "summary": summary(study, parts),
-        "runs_table": report_tables.runs_table(study, outcomes, findings),
+        "runs_table": report_tables.runs_table(study, outcomes, against, findings),
         "csv": {"runs": _data_uri(tables["runs"])},
         "definitions": definitions(study),
         "rules": RULES,
@@ -95,6 +98,7 @@ def context(study: Study) -> dict[str, Any]:
         "mcnemar_rule": MCNEMAR_RULE,
         "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
         "resamples": RESAMPLES,
+        "few_rows": FEW_ROWS,
         "provenance": provenance(study),
     }
 
@@ -107,6 +111,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
     told = f"{experiment.name} {experiment.title} {experiment.spec['dataset']}".lower()
     return {
         "experiment": experiment,
+        "against_examples": against_examples(experiment, experiment.methods[chosen.method]),
         "chosen": chosen,
         "choice": choice,
         "runs": [run_part(experiment, run) for run in experiment.runs],
@@ -115,7 +120,10 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
         "comparability": comparability(experiment) if experiment.spec["published"] else None,
         "wide": len(experiment.methods) > 1,
+        "validated": validated_words(experiment, chosen),
         "memorised": "verbatim_training" in experiment.base.metrics,
+        "quantized": quantized_methods(experiment),
+        "quantization_measured": bool(quantization_alone(experiment)),
         "medical": any(word in told for word in MEDICAL_WORDS),
         "examples": [_example(row) for row in experiment.profile["examples"]],
         "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
@@ -128,6 +136,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
             "grounds": report_tables.grounds_table(experiment) if experiment.spec["published"] else None,
             "metrics": report_tables.metrics_table(experiment),
             "contests": report_tables.contests_table(experiment),
+            "loss_contests": report_tables.loss_contests_table(experiment),
             "side_effects": side_effects_table(experiment),
             "methods": report_tables.methods_table(experiment),
             "arguments": provenance_tables.arguments_table(experiment),
@@ -151,7 +160,7 @@ def set_side_by_side(parts: list[dict[str, Any]]) -> None:
 
 def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
     """One run: its paired difference to the base model, its verdicts, its outcome in a word."""
-    verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
+    verdicts = diagnose_run(experiment, run)
     difference = loss_difference((run,), (experiment.base,))
     pair = correct_pair(run, experiment.base) if experiment.has_labels else None
     p = mcnemar(*pair) if pair else None
@@ -161,6 +170,7 @@ def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
         "found": [verdict for verdict in verdicts if verdict.found],
         "difference": difference,
         "outcome": outcome(difference),
+        "against_examples": against_examples(experiment, (run,)),
         "mcnemar": p,
         "mcnemar_shown": p is not None and p < LEVEL,
         "accuracy": run.evaluation["metrics"].get("accuracy"),
@@ -172,7 +182,8 @@ def outcome(difference: Difference) -> tuple[str, str]:
     """(kind, words) for a run's loss minus its base's."""
     if not difference.shown:
         return "quiet", "no difference shown"
-    return ("good", "better than base") if difference.mean < 0 else ("bad", "worse than base")
+    few = f", on {typeset.integer(difference.rows)} rows only" if difference.rows < FEW_ROWS else ""
+    return ("good", f"better than base{few}") if difference.mean < 0 else ("bad", f"worse than base{few}")
 
 
 def rivalry(experiment: Experiment, choice: Choice | None) -> list[dict[str, Any]]:
@@ -246,6 +257,7 @@ def _gained_most(gains: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None
 def choice_part(part: dict[str, Any]) -> dict[str, Any]:
     """The recommended method's price beside the best one's and the quickest one's."""
     methods, choice = part["experiment"].methods, part["choice"]
+    warned = {name: _warnings(part, name) for name in choice.rivals}
 
     def price(name: str) -> dict[str, Any]:
         keys = ("peak_memory_bytes", "wall_s", "trainable_parameters")
@@ -261,9 +273,23 @@ def choice_part(part: dict[str, Any]) -> dict[str, Any]:
         "best": prices[choice.best],
         "quickest": prices[quickest],
         "rivals": [name for name in choice.rivals if name != choice.method],
+        "warnings": warned[choice.method],
+        "unwarned": [name for name, said in warned.items() if not said],
         "base_loss": part["experiment"].base.loss,
-        "prompted": next((one for one in part["experiment"].baselines if isinstance(one, Prompted)), None),
+        "prompted": prompted_base(part["experiment"]),
+        "against_examples": against_examples(part["experiment"], methods[choice.method]),
     }
+
+
+def _warnings(part: dict[str, Any], method: str) -> list[str]:
+    """What the rules found in a method's answers, which its loss does not show."""
+    seeds = len(part["experiment"].methods[method])
+    return [
+        verdict.phrase + (f" (seed {run['run'].seed})" if seeds > 1 else "")
+        for run in part["runs"]
+        for verdict in run["found"]
+        if run["run"].method == method and verdict.rule in OF_ANSWERS
+    ]
 
 
 def definitions(study: Study) -> list[tuple[str, str]]:

@@ -9,6 +9,12 @@ import pandas
 
 SMOOTHING_SHARE = 0.05  # of the run's logged steps, on each side of a point
 EPOCH_SLACK = 1e-6  # epochs are fractions of steps: 0.9999999 is the end of epoch 1
+SAME_EPOCH = 0.01  # losses of two runs are of the same epoch within this part of one: a last batch may be a short one
+
+
+def same_epoch(one: float, other: float) -> bool:
+    """Whether losses measured after so many epochs of two runs may be set side by side."""
+    return abs(one - other) <= SAME_EPOCH
 
 
 def split_rows(history: pandas.DataFrame, split: str) -> pandas.DataFrame:

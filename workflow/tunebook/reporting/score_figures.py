@@ -14,7 +14,8 @@ from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
 from tunebook.reporting.study_folder import Baseline, Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, metric_title
 
-SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", BLUE])
+# Ends that are no colour of the palette: those follow the page's theme, and would break the scale in two
+SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", "#0a6ba6"])
 DARK_SHARE = 0.55  # cells darker than this carry light figures
 LIGHT_FIGURES, DARK_FIGURES = "#fefefe", "#101214"  # on shades that are the same in a light and in a dark theme
 MOST_LABELS = 12
@@ -106,9 +107,8 @@ def _looks(runs: dict[str, Run | Baseline]) -> dict[str, tuple[str, str, bool]]:
 
 
 def _answers(name: str, run: Run) -> str:
-    """How many answers a metric is over, where that is not the number of test rows."""
-    rows = run.rows_of(name)
-    return "" if rows == run.evaluation["rows"] else f", n = {integer(rows)}"
+    """How many answers a metric is over, where it is not over the test rows."""
+    return f", n = {integer(run.rows_of(name))}" if run.beside(name) else ""
 
 
 def draw_lengths(experiment: Experiment) -> Figure:

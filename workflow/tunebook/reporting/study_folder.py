@@ -58,6 +58,10 @@ class Run:
             return self.answered[metric].rows
         return self.evaluation["metric_rows"].get(metric, self.evaluation["rows"])
 
+    def beside(self, metric: str) -> bool:
+        """Whether a metric of this run is over something else than the test rows, be there as many of it or not."""
+        return metric in self.answered or metric in self.evaluation["metric_rows"]
+
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Metric -> its 95 % interval, where there is one."""
@@ -102,6 +106,9 @@ class Baseline:
 
     def rows_of(self, metric: str) -> int:
         return self.evaluation["rows"]
+
+    def beside(self, metric: str) -> bool:
+        return False
 
     @cached_property
     def scores(self) -> pandas.DataFrame:
@@ -172,6 +179,11 @@ class Experiment:
         """Method -> its runs, one a seed."""
         names = dict.fromkeys(run.method for run in self.runs)
         return {name: tuple(run for run in self.runs if run.method == name) for name in names}
+
+    def validated_rows(self, run: Run) -> int:
+        """How many rows a run's validation losses are over: the first ones of the split, where its config says so."""
+        rows = self.profile["splits"]["validation"]
+        return min(rows, run.spec["training"]["max_validation_rows"] or rows)
 
     def split_lengths(self) -> dict[str, dict[str, Any]]:
         """Split -> its figures of token lengths, for the splits that were tokenized."""
