@@ -71,7 +71,10 @@ def _write_baselines(place: Path, name: str, rows: int) -> None:
         metrics = {"accuracy": share, "macro_f1": share, "invalid_answer_rate": 0.0}
         intervals = {metric: [max(0.0, value - 0.1), min(1.0, value + 0.1)] for metric, value in metrics.items()}
         told[baseline] = {"definition": f"What {baseline} does.", "metrics": metrics, "intervals": intervals}
-    write_json(place / "baselines" / f"{name}.json", {"experiment": name, "rows": rows, "baselines": told})
+    write_json(
+        place / "baselines" / f"{name}.json",
+        {"experiment": name, "rows": rows, "versions": {"scikit-learn": "0.0.1"}, "baselines": told},
+    )
     frame = pandas.DataFrame({"row": ids, "reference": references, **answers})
     write_parquet(place / "baselines" / f"{name}.parquet", frame)
 

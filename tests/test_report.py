@@ -144,6 +144,7 @@ def test_provenance_names_ids_hashes_and_versions(html, study):
     said = section(html, "provenance")
     assert "0" * 64 in said
     assert "torch 0.0.0" in said
+    assert "scikit-learn 0.0.1" in said  # the baselines'
     assert all(run.spec["identity"] in said for run in study.runs)
 
 
@@ -223,18 +224,18 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     (folder / "study.json").write_text(json.dumps(record))
     for file in folder.glob("runs/experiment-1/int8-lora/*/run.json"):
         spec = json.loads(file.read_text())
-        spec["training"]["learning_rate"] = 5e-4
+        spec["training"] |= {"learning_rate": 5e-5, "evals_per_epoch": 4.0}
         file.write_text(json.dumps(spec))
     html = render(finish(folder), TEMPLATES)
     said = section(html, "summary")
     assert "Experiment 2 : validation loss is lowest after epoch 0.75" in said
     assert "; mended in Experiment 1 , held-out loss 2.280 instead of 2.380 on the same rows." in said
-    assert "Published and scored are the weights of the lowest validation loss" in said
+    assert "Kept and scored are the weights of the lowest validation loss" in said
     mender, mended = (section(html, f"experiment-experiment-{number}") for number in (1, 2))
     assert "It mends Experiment 2 : on the same held-out rows its loss differs by −0.1" in mender
-    assert "What was changed learning_rate: 0.001 → 0.0005" in mender
+    assert "What was changed learning_rate: 0.001 → 0.00005 evals_per_epoch: none → 4 " in mender
     assert "Experiment 1 mends it" in mended
-    assert "Published weights : those of step 20 of 40" in mended
+    assert "Kept weights : those of step 20 of 40" in mended
     assert "what was trained after it is thrown away" in mended
     # On other rows the difference cannot be taken row by row
     record["datasets"]["others"] = record["datasets"]["lines"] | {"source": {"type": "path", "path": "others.csv"}}
@@ -310,6 +311,15 @@ def test_the_rows_that_were_validated_on_are_told(html):
     )
 
 
+def test_refused_rows_licences_and_rules_stand_where_they_are_read(html):
+    said = section(html, "experiment-experiment-1")
+    assert "180 rows of 210 after cleaning (2 refused, 3 duplicates and 1 near-duplicate removed)" in said
+    assert "tiny , causal-lm. Licence: Apache-2.0. Not a model." in said
+    assert "120 train, 30 validation, 30 test. Licence: CC0-1.0." in said
+    assert "metrics of answers have an interval from 10 answers on" in said
+    assert "Losses published in Figure 0, against ours" in section(html, "experiment-experiment-2")
+
+
 def test_rows_that_ask_the_same_are_shown_once_with_all_references(tmp_path):
     experiment = read_study(fake_study(tmp_path, experiments=1)).experiments[0]
     for run in (experiment.base, *experiment.runs):
@@ -340,6 +350,11 @@ def test_marks_are_words_that_are_new():
         (typeset.number(None), "–"),
         (typeset.number(float("inf")), "∞"),
         (typeset.plain(5e-4), "0.0005"),
+        (typeset.plain(5e-5), "0.00005"),
+        (typeset.plain(1.23456), "1.235"),
+        (typeset.plain(1200000.0), "1200000"),
+        (typeset.exact(0.123456), "0.123456"),
+        (typeset.json_text({"a": [3.0, 5e-05, 2], "b": "3.0"}, indent=None), '{"a": [3, 0.00005, 2], "b": "3.0"}'),
         (typeset.fixed(1.23456), "1.235"),
         (typeset.signed(0.5), "+0.500"),
         (typeset.score(0.05), "0.050"),

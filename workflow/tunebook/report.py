@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import base64
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +98,7 @@ def context(study: Study) -> dict[str, Any]:
         "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
         "resamples": RESAMPLES,
         "few_rows": FEW_ROWS,
+        "fewest_answers": text_metrics.FEWEST,
         "provenance": provenance(study),
     }
 
@@ -120,6 +120,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
         "comparability": comparability(experiment) if experiment.spec["published"] else None,
         "wide": len(experiment.methods) > 1,
+        "refused": sum(experiment.profile["rejected"].values()),
         "validated": validated_words(experiment, chosen),
         "memorised": "verbatim_training" in experiment.base.metrics,
         "quantized": quantized_methods(experiment),
@@ -310,13 +311,18 @@ def provenance(study: Study) -> dict[str, Any]:
         for package, version in run.training["versions"].items():
             if version not in versions.setdefault(package, []):
                 versions[package].append(str(version))
+    for experiment in study.experiments:
+        for baseline in experiment.baselines:
+            for package, version in baseline.versions.items():
+                if version not in versions.setdefault(package, []):
+                    versions[package].append(version)
     config = {key: value for key, value in study.record.items() if key != "runs"}
     return {
         "models": provenance_tables.sources_table(study, "models"),
         "datasets": provenance_tables.sources_table(study, "datasets"),
         "runs": provenance_tables.identities_table(study),
         "versions": versions,
-        "config": json.dumps(config, indent=2, ensure_ascii=False),
+        "config": typeset.json_text(config),
     }
 
 

@@ -97,6 +97,11 @@ class Baseline:
     seed = 0  # no baseline draws random numbers
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version, of what it was made with beside what the runs were."""
+        return self.evaluation["versions"]
+
+    @property
     def metrics(self) -> dict[str, float]:
         return self.evaluation["metrics"]
 
@@ -260,12 +265,16 @@ def _prompted(base: Run) -> tuple[Prompted, ...]:
         f"The untouched model with {count} training rows, drawn with seed {told['seed']}, before each test row; it is scored "
         "by the same code, over the same tokens."
     )
-    return (Prompted(f"base, {count} examples", base.experiment, base.folder, told | {"definition": definition}),)
+    return (
+        Prompted(
+            f"base, {count} examples", base.experiment, base.folder, told | {"definition": definition, "versions": {}}
+        ),
+    )
 
 
 def _read_baselines(folder: Path, experiment: str) -> tuple[Baseline, ...]:
     record = read_json(folder / f"{experiment}.json")
-    rows = {"rows": record["rows"]}
+    rows = {"rows": record["rows"], "versions": record["versions"]}
     return tuple(Baseline(name, experiment, folder, told | rows) for name, told in record["baselines"].items())
 
 
