@@ -316,6 +316,8 @@ def test_refused_rows_licences_and_rules_stand_where_they_are_read(html):
     assert "180 rows of 210 after cleaning (2 refused, 3 duplicates and 1 near-duplicate removed)" in said
     assert "tiny , causal-lm. Licence: Apache-2.0. Not a model." in said
     assert "120 train, 30 validation, 30 test. Licence: CC0-1.0." in said
+    assert "its running mean over a step and 5 % of the run's logged steps on either side" in said
+    assert "Base and baselines (hollow) against finetuned" in said  # base with examples
     assert "metrics of answers have an interval from 10 answers on" in said
     assert "Losses published in Figure 0, against ours" in section(html, "experiment-experiment-2")
 
@@ -337,6 +339,15 @@ def test_marks_are_words_that_are_new():
     pieces = marked("the cat sat on the mat", "the dog lay on the mat")
     assert pieces == (("the ", False), ("dog lay", True), (" on the mat", False))
     assert marked("something else", "all of it is new here") == (("all of it is new here", False),)
+
+
+def test_a_caption_names_baselines_only_where_there_are_any(study):
+    one = study.experiments[1]
+    told = {key: value for key, value in one.base.evaluation.items() if key != "few_shot"}
+    bare = replace(one, base=replace(one.base, evaluation=told), baselines=())
+    said = section(render(replace(study, experiments=(bare,)), TEMPLATES), "experiment-experiment-1")
+    assert "Base (hollow) against finetuned" in said
+    assert "Base and baselines" not in said
 
 
 @pytest.mark.parametrize(

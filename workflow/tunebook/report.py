@@ -34,6 +34,7 @@ from tunebook.reporting.comparison import (
     mean,
     share_removed,
 )
+from tunebook.reporting.curves import RUNNING_MEAN
 from tunebook.reporting.diagnosis import OF_ANSWERS, RULES, diagnose_run, validated_words
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
@@ -98,6 +99,7 @@ def context(study: Study) -> dict[str, Any]:
         "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
         "resamples": RESAMPLES,
         "few_rows": FEW_ROWS,
+        "running_mean": RUNNING_MEAN,
         "fewest_answers": text_metrics.FEWEST,
         "provenance": provenance(study),
     }
