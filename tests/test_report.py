@@ -229,6 +229,7 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     html = render(finish(folder), TEMPLATES)
     said = section(html, "summary")
     assert "Experiment 2 : validation loss is lowest after epoch 0.75" in said
+    assert ", over the first 12 of 30 validation rows; mended in Experiment 1 , held-out loss" in said
     assert "; mended in Experiment 1 , held-out loss 2.280 instead of 2.380 on the same rows." in said
     assert "Kept and scored are the weights of the lowest validation loss" in said
     mender, mended = (section(html, f"experiment-experiment-{number}") for number in (1, 2))
