@@ -2,12 +2,13 @@
 {
   const SVG = "http://www.w3.org/2000/svg";
   const typeset = (value) => value.toPrecision(3); // a picture's coordinates tell no more
-  // A curve's points: where its path has them in the picture, and what they mean by the axes' linear maps.
+  // A curve's points: where its path has them in the picture, and what they mean by the axes' maps.
   const read = (group) => {
     const [a, b, c, d] = group.dataset.map.split(" ").map(Number);
+    const value = (y) => (group.dataset.log ? Number(group.dataset.log) ** ((y - d) / c) : (y - d) / c);
     const path = group.querySelector("path").getAttribute("d").match(/-?[\d.]+ -?[\d.]+/g) ?? [];
     const points = path.map((pair) => pair.split(" ").map(Number)).map(([x, y]) =>
-      ({ x, y, step: (x - b) / a, value: (y - d) / c * Number(group.dataset.factor) }));
+      ({ x, y, step: (x - b) / a, value: value(y) * Number(group.dataset.factor) }));
     return { name: group.dataset.curve, panel: group.dataset.panel, epochs: Number(group.dataset.epochs), points };
   };
   for (const svg of document.querySelectorAll(".canvas svg")) {

@@ -20,6 +20,11 @@ for (const table of document.querySelectorAll(".table table")) {
     });
   }
 }
+// A table that is wider than its place says that it scrolls.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.previousElementSibling?.classList.toggle("scrolls", target.scrollWidth > target.clientWidth + 1);
+});
+for (const table of document.querySelectorAll(".table")) widths.observe(table);
 // On paper nothing can be unfolded: what a reader of a print would miss is opened, the rest is left out.
 let folded = [];
 addEventListener("beforeprint", () => {

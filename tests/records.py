@@ -16,6 +16,7 @@ HOSTILE = (
     "<script>document.title = 'owned'</script></td></table><img src=x onerror=alert(1)> **bold** {{ 7 * 7 }} "
     "\u202eright to left\u202c \U0001f9ea null\x00byte &amp; " + "x" * 5000
 )
+VALIDATED = 12  # rows that validation losses are over, of `rows`
 METHODS = {
     "int8-lora": (0.46e6, 151e6, 3.7e6, 1.10e9, 190.0),
     "full": (134.5e6, 538e6, 1076e6, 2.90e9, 240.0),
@@ -70,7 +71,10 @@ def _write_baselines(place: Path, name: str, rows: int) -> None:
         metrics = {"accuracy": share, "macro_f1": share, "invalid_answer_rate": 0.0}
         intervals = {metric: [max(0.0, value - 0.1), min(1.0, value + 0.1)] for metric, value in metrics.items()}
         told[baseline] = {"definition": f"What {baseline} does.", "metrics": metrics, "intervals": intervals}
-    write_json(place / "baselines" / f"{name}.json", {"experiment": name, "rows": rows, "baselines": told})
+    write_json(
+        place / "baselines" / f"{name}.json",
+        {"experiment": name, "rows": rows, "versions": {"scikit-learn": "0.0.1"}, "baselines": told},
+    )
     frame = pandas.DataFrame({"row": ids, "reference": references, **answers})
     write_parquet(place / "baselines" / f"{name}.parquet", frame)
 
@@ -212,9 +216,10 @@ def _write_run(
             "per_device_train_batch_size": 8,
             "num_train_epochs": 2,
             "max_grad_norm": 1.0,
+            "max_validation_rows": VALIDATED,
         },
         "adapter": None if method in ("base", "full") else {"r": 4, "lora_alpha": 8},
-        "quantization": None,
+        "quantization": _method(method)["quantization"],
         "generation": {"max_new_tokens": 20},
         "prompts": ["So many books, "],
     }

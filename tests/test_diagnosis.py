@@ -14,13 +14,14 @@ NO_EPOCHS = pandas.DataFrame(columns=["epoch", "training_loss", "validation_loss
 
 
 def overfitting(*losses):
-    return diagnosis.overfitting(STEPS, EPOCHS, numpy.array(losses), NO_EPOCHS)
+    return diagnosis.overfitting(STEPS, EPOCHS, numpy.array(losses), NO_EPOCHS, "all 9 validation rows")
 
 
 def test_a_minimum_before_the_end_is_overfitting():
     verdict = overfitting(3.0, 2.0, 2.2, 2.4, 2.5)
     assert verdict.found
-    assert verdict.phrase == "overfits after epoch 0.5"
+    assert verdict.phrase == "overfits after epoch 0.5, whose weights are the ones kept and scored"
+    assert "higher at 2.500. It is over all 9 validation rows." in verdict.figures
     assert "2.000 at step 10 (epoch 0.5), 30 steps before the end" in verdict.figures
     assert "25\u202f% higher at 2.500" in verdict.figures
 
@@ -36,7 +37,9 @@ def test_losses_close_to_zero_do_not_overfit_by_noise():
 
 def test_the_gap_by_epoch_is_told():
     table = pandas.DataFrame([(1.0, 2.0, 2.5, 0.5), (2.0, 1.0, 3.0, 2.0)], columns=NO_EPOCHS.columns)
-    verdict = diagnosis.overfitting(STEPS, EPOCHS, numpy.array([3.0, 2.0, 2.2, 2.4, 2.5]), table)
+    verdict = diagnosis.overfitting(
+        STEPS, EPOCHS, numpy.array([3.0, 2.0, 2.2, 2.4, 2.5]), table, "all 9 validation rows"
+    )
     assert "0.50 (epoch 1), 2.00 (epoch 2)" in verdict.figures
 
 
@@ -46,6 +49,13 @@ def test_the_gap_by_epoch_is_told():
 )
 def test_underfitting_asks_whether_the_last_quarter_still_gained(losses, found):
     assert diagnosis.underfitting(STEPS, numpy.array(losses)).found is found
+
+
+def test_underfitting_names_points_that_were_measured():
+    verdict = diagnosis.underfitting(numpy.array([0, 9, 21]), numpy.array([4.0, 3.0, 2.0]))
+    assert (
+        verdict.figures == "Between the validations at steps 9 and 21 the loss fell by 33\u202f%, from 3.000 to 2.000."
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,6 +100,30 @@ def test_truncation_and_leakage_count_rows():
     verdict = diagnosis.leakage(profile | {"crossing_copies": 2})
     assert verdict.found
     assert "2 held-out rows" in verdict.figures
+
+
+def answers(*told):
+    """Samples of (completion, stopped)."""
+    return [{"completion": completion, "stopped": stopped} for completion, stopped in told]
+
+
+def test_answers_that_repeat_themselves_or_do_not_end_are_counted():
+    fine, dashes = ("To be or not to be. - Nobody", True), ("you go. " + "- " * 28, False)
+    base = answers(*[(fine[0], False)] * 7)
+    verdict = diagnosis.repetition(answers(*[fine] * 4, *[dashes] * 3), base)
+    assert verdict.found
+    assert verdict.grave
+    assert verdict.phrase == "3 of 7 answers repeat themselves"
+    assert verdict.figures == "3 of 7 answers repeat themselves (the untouched model: 0 of 7)."
+    verdict = diagnosis.endless(answers(*[fine] * 4, *[dashes] * 3), base)
+    assert verdict.phrase == "3 of 7 answers do not end"
+    assert "(the untouched model: 7 of 7)" in verdict.figures
+    for rule in (diagnosis.repetition, diagnosis.endless):
+        assert not rule(answers(*[fine] * 6, dashes), base).found  # one of seven
+        assert not rule(answers(dashes), base).found  # all of them, but one answer is no habit
+        assert not rule(answers(*[fine] * 20, *[dashes] * 2), base).found
+        assert rule(answers(*[fine] * 8, *[dashes] * 2), base).found
+        assert rule([], []).found is None
 
 
 def test_rules_say_their_thresholds():

@@ -1,10 +1,13 @@
 """The figures: fixed names, the same bytes each time, text that is text, and nothing heavy to import."""
 
+import itertools
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import pytest
 
 from tests.records import fake_study
@@ -12,8 +15,9 @@ from tunebook.errors import TunebookError
 from tunebook.figures import write_figures
 from tunebook.records import read_json
 from tunebook.reporting import score_figures
+from tunebook.reporting.curve_figures import draw_loss, draw_training, wants_log_scale
 from tunebook.reporting.figure_names import figure_names
-from tunebook.reporting.figure_style import thin
+from tunebook.reporting.figure_style import STYLE, save_svg, thin
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.study_folder import read_experiment, read_study
@@ -110,12 +114,77 @@ def test_curves_say_their_values_where_they_are_drawn(study, drawn, figure):
             assert step * float(told["data-epochs"]) == pytest.approx(rows.loc[step, "epoch"], abs=1e-3)
 
 
+def test_losses_far_apart_stand_on_a_logarithmic_axis_that_says_so(study, tmp_path):
+    run = study.experiments[0].runs[0]
+    history = run.history.assign(loss=run.history["loss"].where(run.history["step"] > 0, 90.0))
+    shown = replace(study.experiments[0], runs=(replace(run, history=history),))
+    assert wants_log_scale(shown)
+    assert not wants_log_scale(study.experiments[0])
+    with plt.rc_context(STYLE):
+        save_svg(draw_loss(shown), tmp_path / "loss.svg")
+    assert "loss, nats a token, log scale" in texts(tmp_path / "loss.svg")
+    assert {"1", "10", "100"} & texts(tmp_path / "loss.svg")
+    svg = ElementTree.parse(tmp_path / "loss.svg")
+    group = next(e for e in svg.iter() if e.attrib.get("data-curve") == "validation")
+    assert group.attrib["data-log"] == "10"
+    a, b, c, d = map(float, group.attrib["data-map"].split())
+    points = re.findall(r"(-?[\d.]+) (-?[\d.]+)", next(e.attrib["d"] for e in group.iter() if e.tag.endswith("path")))
+    losses = history[history["split"] == "validation"].set_index("step")["loss"]
+    assert len(points) == len(losses)
+    for x, y in points:
+        assert 10 ** ((float(y) - d) / c) == pytest.approx(losses.loc[round((float(x) - b) / a)], rel=0.01)
+
+
+def test_steps_and_rows_are_whole_numbers(tmp_path):
+    """A run of a few steps, and a data set of a few rows, tempt a plotter to halves."""
+    experiment = read_study(fake_study(tmp_path, experiments=2, steps=3, rows=10)).experiments[1]
+    histogram = {"edges": [0, 1, 2, 3], "counts": [1, 0, 2]}
+    few = {"rows": 3, "min": 0, "median": 2, "p95": 3, "max": 3, "histogram": histogram}
+    shown = replace(experiment, lengths={"max_length": 3, "train": few})
+    for draw in (draw_loss, draw_training, score_figures.draw_lengths):
+        figure = draw(shown)
+        figure.canvas.draw()
+        for axis in figure.axes:
+            ticks = list(axis.get_xticks()) + (list(axis.get_yticks()) if axis.get_ylabel() == "training rows" else [])
+            assert [tick for tick in ticks if tick != int(tick)] == [], axis.get_ylabel()
+        plt.close(figure)
+
+
+def test_no_marker_of_a_metric_covers_another(tmp_path):
+    experiment = read_study(fake_study(tmp_path, experiments=2, methods=4)).experiments[1]
+    with plt.rc_context(STYLE):
+        figure = score_figures.draw_metrics(experiment)
+        figure.canvas.draw()
+        axis = figure.axes[0]
+        marks = [line for line in axis.lines if line.get_marker() != "None"]
+        places = sorted(axis.transData.transform((0, line.get_ydata()[0]))[1] for line in marks)
+        points = [pixels * 72 / figure.dpi for pixels in places]
+        gaps = [after - before for before, after in itertools.pairwise(points)]
+        assert len(marks) == 6
+        assert min(gaps) >= marks[0].get_markersize()
+        plt.close(figure)
+
+
 @pytest.mark.parametrize("kind", [name.removesuffix(".svg") for name in figure_names(True)])
 def test_alternative_texts_hold_numbers(study, kind):
     said = alternative(kind, study.experiments[0])
     assert any(sign.isdigit() for sign in said)
     assert said.endswith(".")
     assert ".." not in said
+
+
+def test_shades_of_a_confusion_matrix_are_the_same_in_every_theme(study, tmp_path):
+    """A colour that a theme replaces would make 10 of 10 lighter than 9 of 10."""
+    told = {"confusion": [[10, 0, 0, 0], [0, 10, 0, 0], [0, 0, 9, 1]]}
+    shown = replace(
+        study.experiments[0],
+        runs=tuple(replace(run, evaluation=run.evaluation | told) for run in study.experiments[0].runs),
+    )
+    with plt.rc_context(STYLE):
+        save_svg(score_figures.draw_confusion(shown), tmp_path / "confusion.svg")
+    cells = re.findall(r'<path [^>]*style="(fill: [^;"]*)', inline((tmp_path / "confusion.svg").read_text(), "one", ""))
+    assert len(set(cells)) > 5
+    assert [fill for fill in cells if "var(" in fill] == []
 
 
 def test_thinning_keeps_about_as_many_points_as_can_be_seen():

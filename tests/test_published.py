@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 
 import pandas
 import pytest
@@ -85,7 +86,8 @@ def test_every_published_loss_has_a_line_with_its_difference(tmp_path):
     study = read_study(fake_study(tmp_path, experiments=3, methods=2))
     table = build_tables(study)["published"]
     assert table.columns.tolist() == [
-        "experiment", "method", "seed", "epoch", "loss", "published", "ours", "difference", "comparable", "why",
+        "experiment", "method", "seed", "epoch", "loss", "published", "our_epoch", "ours", "difference", "comparable",
+        "why",
     ]  # fmt: skip
     first = table[table["experiment"] == "experiment-0"]
     assert first[["epoch", "loss", "published"]].values.tolist() == [
@@ -106,8 +108,44 @@ def test_a_published_epoch_that_was_not_reached_has_no_difference(tmp_path):
     (folder / "study.json").write_text(json.dumps(record))
     line = build_tables(read_study(folder))["published"].iloc[-1]
     assert line["epoch"] == 7
+    assert math.isnan(line["our_epoch"])
     assert math.isnan(line["ours"])
     assert math.isnan(line["difference"])
+
+
+def test_figures_of_another_epoch_keep_theirs_and_are_held_against_nothing(tmp_path):
+    folder = fake_study(tmp_path, experiments=1, methods=1)
+    record = json.loads((folder / "study.json").read_text())
+    record["experiments"]["experiment-0"]["published"] |= {"model": "fake-wheel", "dataset": "toys", "comparable": True}
+    (folder / "study.json").write_text(json.dumps(record))
+    (file,) = folder.glob("runs/experiment-0/int8-lora/*/history.csv")
+    history = pandas.read_csv(file)
+    history.assign(epoch=history["epoch"] / 10).to_csv(file, index=False)  # ends after 0.2 epochs
+    record["datasets"]["toys"]["source"] = {"type": "wheel", "package": "toys"}
+    (folder / "study.json").write_text(json.dumps(record))
+    study = read_study(folder)
+    table = build_tables(study)["published"]
+    assert table["epoch"].tolist() == [1, 2, 2]
+    assert table["published"].tolist() == [0.111, 0.222, 0.333]
+    assert table["our_epoch"].fillna(0).round(6).tolist() == [0.2, 0, 0]
+    assert table["ours"].isna().tolist() == [False, True, True]
+    assert table["difference"].isna().all()
+    assert set(table["comparable"]) == {"no"}
+    assert table["why"][0].endswith("theirs is of epochs 1 and 2, where ours ended after 0.2")
+    losses = build_tables(study)["losses"]
+    assert losses["epoch"].round(6).tolist() == [0.2, 1, 2]
+    assert losses["published_validation_loss"].fillna(0).tolist() == [0, 0.111, 0.333]
+    said = section(render(finish(folder), TEMPLATES), "experiment-experiment-0")
+    assert re.search(r"1 validation 0\.1110 [23]\.\d{4} after 0\.2 epochs – no", said)
+    assert "2 training 0.2220 – not reached" in said
+    assert "Epochs epochs 1 and 2 after 0.2 no" in said
+
+
+def test_the_split_is_told_by_the_rows_that_were_used(tmp_path):
+    experiment = read_study(fake_study(tmp_path, experiments=1)).experiments[0]
+    ground = next(one for one in comparability(experiment).grounds if one.question == "Split")
+    assert ground.ours == "120 rows to train on, the first 12 of 30 to validate on"
+    assert ground.same is False
 
 
 def test_the_report_shows_them_with_the_verdict_and_its_grounds(tmp_path):

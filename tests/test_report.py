@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas
 import pytest
 
 from tests.records import HOSTILE, fake_study
@@ -15,6 +17,7 @@ from tunebook.figures import write_figures
 from tunebook.report import render
 from tunebook.reporting import typeset
 from tunebook.reporting.answers import exchanges, marked
+from tunebook.reporting.side_effects import quantization_alone, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import read_study
 
 TEMPLATES = Path(__file__).parents[1] / "report"
@@ -97,7 +100,7 @@ def test_the_summary_answers_the_three_questions(html):
     assert "(3.000 to 2.180 nats a token; accuracy 40.0 % to 90.0 %)" in said
     assert "Which overfits? Experiment 2 , all 4 runs." in said
     assert "Which method for Experiment 2, and at what price? qlora : held-out loss 2.300 (base 3.000)" in said
-    assert "Without any training, 2 examples in the prompt bring the base model to 2.500." in said
+    assert "Without any training, 2 examples in the prompt bring the base model to 2.500: qlora is " in said
     assert said.count("better than base") == 6
 
 
@@ -128,6 +131,9 @@ def test_synthetic_data_is_marked_wherever_it_appears(html):
 def test_verdicts_name_rule_and_figures(html):
     said = section(html, "experiment-experiment-2")
     assert "Overfitting. Validation loss is lowest, 2.381 at step 15" in said
+    assert re.search(
+        r"Overfitting\. Validation loss is lowest.{,120} It is over the first 12 of 30 validation rows\.", said
+    )
     assert "no difference shown" in said
     method = section(html, "how")
     assert "A run overfits when its validation loss reached its minimum" in method
@@ -138,6 +144,7 @@ def test_provenance_names_ids_hashes_and_versions(html, study):
     said = section(html, "provenance")
     assert "0" * 64 in said
     assert "torch 0.0.0" in said
+    assert "scikit-learn 0.0.1" in said  # the baselines'
     assert all(run.spec["identity"] in said for run in study.runs)
 
 
@@ -217,18 +224,19 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     (folder / "study.json").write_text(json.dumps(record))
     for file in folder.glob("runs/experiment-1/int8-lora/*/run.json"):
         spec = json.loads(file.read_text())
-        spec["training"]["learning_rate"] = 5e-4
+        spec["training"] |= {"learning_rate": 5e-5, "evals_per_epoch": 4.0}
         file.write_text(json.dumps(spec))
     html = render(finish(folder), TEMPLATES)
     said = section(html, "summary")
     assert "Experiment 2 : validation loss is lowest after epoch 0.75" in said
+    assert ", over the first 12 of 30 validation rows; mended in Experiment 1 , held-out loss" in said
     assert "; mended in Experiment 1 , held-out loss 2.280 instead of 2.380 on the same rows." in said
-    assert "Published and scored are the weights of the lowest validation loss" in said
+    assert "Kept and scored are the weights of the lowest validation loss" in said
     mender, mended = (section(html, f"experiment-experiment-{number}") for number in (1, 2))
     assert "It mends Experiment 2 : on the same held-out rows its loss differs by −0.1" in mender
-    assert "What was changed learning_rate: 0.001 → 0.0005" in mender
+    assert "What was changed learning_rate: 0.001 → 0.00005 evals_per_epoch: none → 4 " in mender
     assert "Experiment 1 mends it" in mended
-    assert "Published weights : those of step 20 of 40" in mended
+    assert "Kept weights : those of step 20 of 40" in mended
     assert "what was trained after it is thrown away" in mended
     # On other rows the difference cannot be taken row by row
     record["datasets"]["others"] = record["datasets"]["lines"] | {"source": {"type": "path", "path": "others.csv"}}
@@ -248,8 +256,71 @@ def test_what_was_done_besides_has_a_table_or_a_reason(html):
     assert "base 3.000 0 % of 10" in texts
     assert "int8-lora 3.200 +0.200 60.0 % of 10, 55.0 % to 65.0 %" in texts
     assert "“base, 2 examples” is the untouched model with 2 training rows in front of each test row: r7, r9" in texts
-    assert "They bring its loss from 3.000 to 2.500; finetuning (int8-lora) brings it to 2.280." in texts
+    assert (
+        "They bring its loss from 3.000 to 2.500; finetuning (int8-lora) brings it to 2.280, better than 2 examples"
+        in texts
+    )
     assert "loss on a neutral text Loss on a fixed text of six plain paragraphs" in section(html, "how")
+
+
+def test_a_change_by_quantization_alone_is_told_from_forgetting(study, html, tmp_path):
+    experiment = study.experiments[2]
+    assert quantized_methods(experiment) == ["int8-lora", "qlora"]
+    assert quantization_alone(experiment) == {"int8-lora": 0.0, "qlora": 0.0}  # all start at the same validation loss
+    for file in experiment.runs[0].folder.parents[1].glob("qlora/*/history.csv"):
+        other = tmp_path / "history.csv"
+        other.write_text(file.read_text().replace("0,0.0,validation,3.0", "0,0.0,validation,3.5"))
+        changed = [
+            replace(run, history=pandas.read_csv(other)) if run.method == "qlora" else run for run in experiment.runs
+        ]
+    changed = replace(experiment, runs=tuple(changed))
+    assert quantization_alone(changed) == {"int8-lora": 0.0, "qlora": 0.5}
+    said = {row[0].text: [cell.text for cell in row] for row in side_effects_table(changed).rows}
+    assert said["qlora"][:4] == ["qlora", "3.200", "+0.200", "+0.500"]
+    assert said["full"][3] == ""
+    assert "not quantized: for int8-lora and qlora the change also holds" in section(html, "experiment-experiment-2")
+    alone = replace(experiment, runs=tuple(run for run in experiment.runs if run.method == "qlora"))
+    assert quantization_alone(alone) == {}  # nothing to hold it against
+    assert "How much that is was not measured here" in section(html, "experiment-experiment-1")
+
+
+def test_a_recommended_method_whose_answers_are_bad_is_recommended_with_that_word(tmp_path):
+    folder = fake_study(tmp_path, experiments=2, methods=4)
+    for file in folder.glob("runs/experiment-1/qlora/*/samples.json"):
+        (first, *rest) = json.loads(file.read_text())
+        bad = [first | {"prompt": f"{at}", "completion": "- " * 30, "stopped": False} for at in range(3)]
+        file.write_text(json.dumps([first, *bad, *rest]))
+    said = section(render(finish(folder), TEMPLATES), "summary")
+    assert "price? qlora : held-out" in said
+    assert "Mind its answers : 3 of 5 answers repeat themselves and 3 of 5 answers do not end" in said
+    assert "; int8-lora, full and lora, whose loss counts as equally good, have no such finding." in said
+    assert "; 3 of 5 answers repeat themselves ; 3 of 5 answers do not end" in said
+
+
+def test_verdicts_on_few_rows_say_their_number(html, tmp_path):
+    assert "Better than base, on 30 rows only" in section(html, "experiment-experiment-0")
+    html = render(finish(fake_study(tmp_path, experiments=1, rows=60)), TEMPLATES)
+    assert "rows only" not in html
+    assert "Of fewer than 50 test rows such an interval is too narrow" in section(html, "how")
+
+
+def test_the_rows_that_were_validated_on_are_told(html):
+    said = section(html, "experiment-experiment-2")
+    assert "validation losses are over the first 12 of 30 validation rows" in said
+    assert re.search(
+        r"Overfitting\. Validation loss is lowest.{,120} It is over the first 12 of 30 validation rows\.", said
+    )
+
+
+def test_refused_rows_licences_and_rules_stand_where_they_are_read(html):
+    said = section(html, "experiment-experiment-1")
+    assert "180 rows of 210 after cleaning (2 refused, 3 duplicates and 1 near-duplicate removed)" in said
+    assert "tiny , causal-lm. Licence: Apache-2.0. Not a model." in said
+    assert "120 train, 30 validation, 30 test. Licence: CC0-1.0." in said
+    assert "its running mean over a step and 5 % of the run's logged steps on either side" in said
+    assert "Base and baselines (hollow) against finetuned" in said  # base with examples
+    assert "metrics of answers have an interval from 10 answers on" in said
+    assert "Losses published in Figure 0, against ours" in section(html, "experiment-experiment-2")
 
 
 def test_rows_that_ask_the_same_are_shown_once_with_all_references(tmp_path):
@@ -271,6 +342,15 @@ def test_marks_are_words_that_are_new():
     assert marked("something else", "all of it is new here") == (("all of it is new here", False),)
 
 
+def test_a_caption_names_baselines_only_where_there_are_any(study):
+    one = study.experiments[1]
+    told = {key: value for key, value in one.base.evaluation.items() if key != "few_shot"}
+    bare = replace(one, base=replace(one.base, evaluation=told), baselines=())
+    said = section(render(replace(study, experiments=(bare,)), TEMPLATES), "experiment-experiment-1")
+    assert "Base (hollow) against finetuned" in said
+    assert "Base and baselines" not in said
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
@@ -282,6 +362,11 @@ def test_marks_are_words_that_are_new():
         (typeset.number(None), "–"),
         (typeset.number(float("inf")), "∞"),
         (typeset.plain(5e-4), "0.0005"),
+        (typeset.plain(5e-5), "0.00005"),
+        (typeset.plain(1.23456), "1.235"),
+        (typeset.plain(1200000.0), "1200000"),
+        (typeset.exact(0.123456), "0.123456"),
+        (typeset.json_text({"a": [3.0, 5e-05, 2], "b": "3.0"}, indent=None), '{"a": [3, 0.00005, 2], "b": "3.0"}'),
         (typeset.fixed(1.23456), "1.235"),
         (typeset.signed(0.5), "+0.500"),
         (typeset.score(0.05), "0.050"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy
 import pandas
@@ -10,8 +11,9 @@ from scipy.stats import binomtest
 
 from tests.records import fake_study
 from tunebook.errors import TunebookError
-from tunebook.reporting.comparison import choose, loss_difference, mcnemar, paired_difference
-from tunebook.reporting.report_tables import methods_table, metrics_table
+from tunebook.reporting.comparison import Difference, choose, loss_difference, mcnemar, paired_difference
+from tunebook.reporting.loss_contests import AgainstExamples
+from tunebook.reporting.report_tables import losses_table, methods_table, metrics_table
 from tunebook.reporting.study_folder import read_study
 from tunebook.tables import build_tables, losses_of, markdown, write_tables
 
@@ -49,14 +51,15 @@ def test_published_losses_stand_beside_the_same_epoch(study):
     assert math.isnan(table["published_training_loss"][0])
 
 
-def test_a_part_of_an_epoch_and_an_epoch_not_reached(study):
+def test_a_part_of_an_epoch_stands_beside_no_published_one(study):
     experiment, run = study.experiments[0], study.experiments[0].runs[0]
     short = run.history[run.history["epoch"] <= 0.5]
     run = type(run)(**{**{key: getattr(run, key) for key in run.__dataclass_fields__}, "history": short})
     table = losses_of(experiment, run)
-    assert table["epoch"].tolist() == [0.5, 2.0]
-    assert table["published_validation_loss"].tolist() == [0.111, 0.333]
-    assert table["training_loss"].isna().tolist() == [False, True]
+    assert table["epoch"].tolist() == [0.5, 1.0, 2.0]
+    assert table["published_validation_loss"].fillna(0).tolist() == [0, 0.111, 0.333]
+    assert table["training_loss"].isna().tolist() == [False, True, True]
+    assert [row[1].text for row in losses_table(replace(experiment, runs=(run, run))).rows] == ["0.5", "0.5"]
 
 
 def test_metrics_hold_intervals_and_the_base_run(tables):
@@ -98,6 +101,38 @@ def test_files_keep_full_precision(study, tmp_path):
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")
     assert text.startswith("# Fake study: tables\n")
     assert text.count("\n## ") == 7
+
+
+def test_methods_are_compared_with_examples_in_the_prompt_row_by_row(study, tables):
+    lines = tables["comparisons"].set_index(["experiment", "test", "left", "right"]).sort_index()
+    line = lines.loc[("experiment-2", "loss", "lora", "base, 2 examples")]
+    experiment = study.experiments[2]
+    expected = loss_difference(experiment.methods["lora"], (experiment.baselines[0],))
+    assert line[["rows", "difference", "low", "high"]].tolist() == [30, expected.mean, expected.low, expected.high]
+    assert line["difference"] != lines.loc[("experiment-2", "loss", "lora", "base"), "difference"]
+    assert line["verdict"] == ("no difference shown" if expected.low < 0 < expected.high else "lora has the lower loss")
+    assert ("experiment-2", "loss", "full", "qlora") in lines.index
+    assert ("experiment-2", "answers", "lora", "base") not in lines.index  # no labels
+    assert math.isnan(lines.loc[("experiment-0", "answers", "int8-lora", "TF-IDF"), "difference"])
+
+
+def test_words_against_examples_follow_the_interval():
+    words = {
+        (-0.3, -0.1): ("good", "better than 4 examples in the prompt"),
+        (0.1, 0.3): ("bad", "worse than 4 examples in the prompt"),
+        (-0.1, 0.3): ("quiet", "not distinguishable from 4 examples in the prompt"),
+    }
+    for (low, high), expected in words.items():
+        told = AgainstExamples(Difference((low + high) / 2, low, high, 96), 4)
+        assert (told.kind, told.words) == expected
+
+
+def test_a_metric_of_another_text_says_its_n_even_where_the_test_rows_are_as_many(tmp_path):
+    experiment = read_study(fake_study(tmp_path, experiments=2, rows=6)).experiments[1]
+    rows = {row[0].text: row for row in metrics_table(experiment).rows}
+    assert experiment.base.evaluation["rows"] == experiment.base.rows_of("neutral_loss") == 6
+    assert rows["loss on a neutral text"][1].note == "n = 6, no interval"
+    assert "n =" not in rows["loss"][1].note
 
 
 def test_markdown_escapes_what_would_end_a_cell():

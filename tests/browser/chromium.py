@@ -109,6 +109,10 @@ class Browser:
             raise RuntimeError(answer["exceptionDetails"]["text"])
         return answer["result"].get("value")
 
+    def height(self) -> int:
+        """Height of the whole page in CSS pixels."""
+        return int(self.send("Page.getLayoutMetrics")["cssContentSize"]["height"])
+
     def picture(self, path: Path, whole: bool, top: int = 0) -> None:
         """Write a PNG of the window, or of the whole page from `top` (pixels) down to the browser's limit."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]

@@ -2,8 +2,9 @@
 
     python tests/browser/look.py results/miniature/report.html screenshots
 
-Leaves {width}-{light,dark}-{top,whole}.png, curve.png (values under the pointer) and print.pdf in the folder; prints what the browser said. The exit status
-is 1 if there was a console message, a request, or a page wider than its window.
+Leaves {width}-{light,dark}-top.png, the whole page in slices, from {width}-{light,dark}-whole-1.png on, curve.png (values
+under the pointer) and print.pdf in the folder; prints what the browser said. The exit status is 1 if there was a console
+message, a request, or a page wider than its window.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ def look(report: Path, folder: Path) -> dict[str, Any]:
         for width in WIDTHS_PX:
             for dark in (False, True):
                 browser.open(url, width, dark)
-                for part in ("top", "whole"):
-                    path = folder / f"{width}-{'dark' if dark else 'light'}-{part}.png"
-                    browser.picture(path, whole=part == "whole")
-                    pictures.append(str(path))
+                name = f"{width}-{'dark' if dark else 'light'}"
+                browser.picture(folder / f"{name}-top.png", whole=False)
+                pictures.append(str(folder / f"{name}-top.png"))
+                for number, top in enumerate(range(0, browser.height(), chromium.TALLEST_PX), start=1):
+                    pictures.append(str(folder / f"{name}-whole-{number}.png"))
+                    browser.picture(Path(pictures[-1]), whole=True, top=top)
             overflow[width] = browser.evaluate("document.documentElement.scrollWidth - innerWidth")
         browser.open(url, 1280, dark=False)
         if place := browser.evaluate(CURVE):

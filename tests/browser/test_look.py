@@ -63,9 +63,32 @@ def test_the_page_is_silent_asks_for_nothing_and_fits_every_width(report, tmp_pa
     assert seen["console"] == []
     assert seen["requests"] == []
     assert set(seen["overflow_px"].values()) == {0}
-    assert all(Path(path).stat().st_size > 5000 for path in seen["pictures"])
+    assert all(Path(path).stat().st_size > 1000 for path in seen["pictures"])
     pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "print.pdf").read_bytes())
     assert 3 <= len(pages) <= 40
+
+
+def test_the_pictures_of_the_whole_page_reach_its_end(tmp_path, browser):
+    page = tmp_path / "page.html"
+    tall = 2 * chromium.TALLEST_PX + 500
+    page.write_text(f"<!DOCTYPE html><body style='margin:0;height:{tall}px;background:#eee'></body>")
+    browser.open(page.as_uri(), 390, dark=False)
+    assert browser.height() == tall
+    seen = look.look(page, tmp_path / "pictures")
+    slices = [Path(path) for path in seen["pictures"] if "1280-dark-whole" in path]
+    assert [path.name for path in slices] == [f"1280-dark-whole-{number}.png" for number in (1, 2, 3)]
+    heights = [int.from_bytes(path.read_bytes()[20:24], "big") for path in slices]  # PNG: IHDR
+    assert heights == [chromium.TALLEST_PX, chromium.TALLEST_PX, 500]
+
+
+def test_a_narrow_screen_is_told_that_a_table_scrolls_and_keeps_its_title_free(report, browser):
+    told = "getComputedStyle(document.querySelector('#summary .caption'), '::after').content"
+    browser.open(report.as_uri(), 390, dark=False)
+    assert "scrolls sideways" in browser.evaluate(told)
+    below = "document.querySelector('h1').getBoundingClientRect().top - document.querySelector('.theme').getBoundingClientRect().bottom"
+    assert browser.evaluate(below) >= 0
+    browser.open(report.as_uri(), 1440, dark=False)
+    assert "scrolls" not in browser.evaluate(told)
 
 
 def test_what_a_model_wrote_does_nothing(report, browser):

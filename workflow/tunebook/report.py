@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import base64
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tunebook.reporting.answers import exchanges
 from tunebook.reporting.comparison import (
     CHOICE_MARGIN,
     CHOICE_RULE,
+    FEW_ROWS,
     RESAMPLES,
     Choice,
     Difference,
@@ -31,18 +31,19 @@ from tunebook.reporting.comparison import (
     correct_pair,
     loss_difference,
     mcnemar,
-    mean,
-    share_removed,
 )
-from tunebook.reporting.diagnosis import RULES, diagnose
+from tunebook.reporting.curves import RUNNING_MEAN
+from tunebook.reporting.diagnosis import RULES, diagnose_run, validated_words
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
+from tunebook.reporting.loss_contests import against_examples
 from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
-from tunebook.reporting.side_effects import side_effects_table
-from tunebook.reporting.study_folder import Experiment, Prompted, Run, Study, read_study
+from tunebook.reporting.side_effects import quantization_alone, quantized_methods, side_effects_table
+from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
+from tunebook.reporting.summary import summary
 from tunebook.tables import build_tables
 
 MEDICAL_WORDS = ("medic", "clinic", "medtext", "patient")
@@ -83,11 +84,12 @@ def context(study: Study) -> dict[str, Any]:
     set_side_by_side(parts)
     findings = {run["run"].name: run["found"] for part in parts for run in part["runs"]}
     outcomes = {run["run"].name: run["outcome"] for part in parts for run in part["runs"]}
+    against = {run["run"].name: run["against_examples"] for part in parts for run in part["runs"]}
     return {
         "study": study.record,
         "experiments": parts,
         "summary": summary(study, parts),
-        "runs_table": report_tables.runs_table(study, outcomes, findings),
+        "runs_table": report_tables.runs_table(study, outcomes, against, findings),
         "csv": {"runs": _data_uri(tables["runs"])},
         "definitions": definitions(study),
         "rules": RULES,
@@ -95,6 +97,9 @@ def context(study: Study) -> dict[str, Any]:
         "mcnemar_rule": MCNEMAR_RULE,
         "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
         "resamples": RESAMPLES,
+        "few_rows": FEW_ROWS,
+        "running_mean": RUNNING_MEAN,
+        "fewest_answers": text_metrics.FEWEST,
         "provenance": provenance(study),
     }
 
@@ -107,6 +112,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
     told = f"{experiment.name} {experiment.title} {experiment.spec['dataset']}".lower()
     return {
         "experiment": experiment,
+        "against_examples": against_examples(experiment, experiment.methods[chosen.method]),
         "chosen": chosen,
         "choice": choice,
         "runs": [run_part(experiment, run) for run in experiment.runs],
@@ -115,7 +121,11 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
         "comparability": comparability(experiment) if experiment.spec["published"] else None,
         "wide": len(experiment.methods) > 1,
+        "refused": sum(experiment.profile["rejected"].values()),
+        "validated": validated_words(experiment, chosen),
         "memorised": "verbatim_training" in experiment.base.metrics,
+        "quantized": quantized_methods(experiment),
+        "quantization_measured": bool(quantization_alone(experiment)),
         "medical": any(word in told for word in MEDICAL_WORDS),
         "examples": [_example(row) for row in experiment.profile["examples"]],
         "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
@@ -128,6 +138,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
             "grounds": report_tables.grounds_table(experiment) if experiment.spec["published"] else None,
             "metrics": report_tables.metrics_table(experiment),
             "contests": report_tables.contests_table(experiment),
+            "loss_contests": report_tables.loss_contests_table(experiment),
             "side_effects": side_effects_table(experiment),
             "methods": report_tables.methods_table(experiment),
             "arguments": provenance_tables.arguments_table(experiment),
@@ -151,7 +162,7 @@ def set_side_by_side(parts: list[dict[str, Any]]) -> None:
 
 def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
     """One run: its paired difference to the base model, its verdicts, its outcome in a word."""
-    verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
+    verdicts = diagnose_run(experiment, run)
     difference = loss_difference((run,), (experiment.base,))
     pair = correct_pair(run, experiment.base) if experiment.has_labels else None
     p = mcnemar(*pair) if pair else None
@@ -161,10 +172,12 @@ def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
         "found": [verdict for verdict in verdicts if verdict.found],
         "difference": difference,
         "outcome": outcome(difference),
+        "against_examples": against_examples(experiment, (run,)),
         "mcnemar": p,
         "mcnemar_shown": p is not None and p < LEVEL,
         "accuracy": run.evaluation["metrics"].get("accuracy"),
         "turn": turn(run),
+        "validated": validated_words(experiment, run),
     }
 
 
@@ -172,7 +185,8 @@ def outcome(difference: Difference) -> tuple[str, str]:
     """(kind, words) for a run's loss minus its base's."""
     if not difference.shown:
         return "quiet", "no difference shown"
-    return ("good", "better than base") if difference.mean < 0 else ("bad", "worse than base")
+    few = f", on {typeset.integer(difference.rows)} rows only" if difference.rows < FEW_ROWS else ""
+    return ("good", f"better than base{few}") if difference.mean < 0 else ("bad", f"worse than base{few}")
 
 
 def rivalry(experiment: Experiment, choice: Choice | None) -> list[dict[str, Any]]:
@@ -209,63 +223,6 @@ def figure_part(study: Study, experiment: Experiment, name: str) -> dict[str, An
     }
 
 
-def summary(study: Study, parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The three questions: which system gained most, which overfits, which method to choose and at what price."""
-    gains = [
-        {"part": part, "run": run["run"], "share": share_removed(part["experiment"].base, run["run"])}
-        for part in parts
-        for run in part["runs"]
-        if run["outcome"][0] == "good"
-    ]
-    overfits = [
-        {"part": part, "runs": found}
-        for part in parts
-        if (found := [run for run in part["runs"] if any(v.rule == "overfitting" for v in run["found"])])
-    ]
-    return {
-        **_gained_most(gains),
-        "overfits": overfits,
-        "choices": [choice_part(part) for part in parts if part["choice"]],
-        "runs": len(study.runs),
-        "seconds": sum(run.training["wall_s"] for run in study.runs),
-        "devices": list(dict.fromkeys(run.training["device"] for run in study.runs)),
-        "synthetic": [part["experiment"].title for part in parts if part["synthetic"]],
-        "medical": [part["experiment"].title for part in parts if part["medical"]],
-    }
-
-
-def _gained_most(gains: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
-    """The largest gain; where its base could not answer at all, the largest among the others as `gained_else`."""
-    gained = max(gains, key=lambda gain: gain["share"], default=None)
-    if gained is None or not gained["part"]["assembled"]:
-        return {"gained": gained, "gained_else": None}
-    able = [gain for gain in gains if not gain["part"]["assembled"]]
-    return {"gained": gained, "gained_else": max(able, key=lambda gain: gain["share"], default=None)}
-
-
-def choice_part(part: dict[str, Any]) -> dict[str, Any]:
-    """The recommended method's price beside the best one's and the quickest one's."""
-    methods, choice = part["experiment"].methods, part["choice"]
-
-    def price(name: str) -> dict[str, Any]:
-        keys = ("peak_memory_bytes", "wall_s", "trainable_parameters")
-        means = {key: mean(run.training[key] for run in methods[name]) for key in keys}
-        return {"method": name, "loss": mean(run.loss for run in methods[name])} | means
-
-    prices = {name: price(name) for name in methods}
-    quickest = min(choice.rivals, key=lambda name: prices[name]["wall_s"])
-    return {
-        "title": part["experiment"].title,
-        "name": part["experiment"].name,
-        "chosen": prices[choice.method],
-        "best": prices[choice.best],
-        "quickest": prices[quickest],
-        "rivals": [name for name in choice.rivals if name != choice.method],
-        "base_loss": part["experiment"].base.loss,
-        "prompted": next((one for one in part["experiment"].baselines if isinstance(one, Prompted)), None),
-    }
-
-
 def definitions(study: Study) -> list[tuple[str, str]]:
     """(metric, its definition) for the metrics that occur in the study and are defined by the code that measures them."""
     defined = metrics.definitions() | text_metrics.definitions()
@@ -284,13 +241,18 @@ def provenance(study: Study) -> dict[str, Any]:
         for package, version in run.training["versions"].items():
             if version not in versions.setdefault(package, []):
                 versions[package].append(str(version))
+    for experiment in study.experiments:
+        for baseline in experiment.baselines:
+            for package, version in baseline.versions.items():
+                if version not in versions.setdefault(package, []):
+                    versions[package].append(version)
     config = {key: value for key, value in study.record.items() if key != "runs"}
     return {
         "models": provenance_tables.sources_table(study, "models"),
         "datasets": provenance_tables.sources_table(study, "datasets"),
         "runs": provenance_tables.identities_table(study),
         "versions": versions,
-        "config": json.dumps(config, indent=2, ensure_ascii=False),
+        "config": typeset.json_text(config),
     }
 
 

@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pandas
 
 from tunebook.records import write_csv, write_text
 from tunebook.reporting.comparison import loss_difference, over_seeds, share_removed
-from tunebook.reporting.curves import EPOCH_SLACK
-from tunebook.reporting.diagnosis import diagnose
+from tunebook.reporting.curves import EPOCH_SLACK, same_epoch
+from tunebook.reporting.diagnosis import diagnose_run
+from tunebook.reporting.loss_contests import loss_contests
 from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import contests
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
@@ -25,7 +25,7 @@ TITLES = {
     "published": "Published against reproduced losses, and whether they may be compared",
     "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
     "seeds": "Seeds: mean and range of each metric over the runs of a method",
-    "comparisons": "Right against wrong answers on the same rows: McNemar's exact test",
+    "comparisons": "Pairs on the same rows: losses by a paired bootstrap, right against wrong answers by McNemar's exact test",
     "methods": "Methods: what is trained, what is stored, memory, time, loss",
 }
 
@@ -46,7 +46,7 @@ def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
 def run_line(experiment: Experiment, run: Run) -> dict[str, Any]:
     """One finetuned run against its base; `loss_gain` is base minus run in nats a token, paired by row."""
     gain = loss_difference((experiment.base,), (run,))
-    verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
+    verdicts = diagnose_run(experiment, run)
     metrics, base_metrics = run.metrics, experiment.base.metrics
     return {
         "experiment": run.experiment,
@@ -76,54 +76,75 @@ def run_line(experiment: Experiment, run: Run) -> dict[str, Any]:
 
 
 def losses_table(study: Study) -> pandas.DataFrame:
-    """The seed's loss table for every run: a line an epoch, published figures beside."""
+    """The loss table of every run: a line an epoch, published figures beside."""
     frames = [losses_of(experiment, run) for experiment in study.experiments for run in experiment.runs]
     return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame()
 
 
 def losses_of(experiment: Experiment, run: Run) -> pandas.DataFrame:
-    """Losses of one run by epoch, a part of an epoch beside the published figure of that epoch.
+    """Losses of one run by epoch, beside a published figure only where that is of the same epoch.
 
-    A published epoch that the run did not reach keeps a line of its own, without measured losses.
+    A published epoch at which the run was not measured keeps a line of its own, without measured losses.
     """
     measured = run.epochs[["epoch", "training_loss", "validation_loss"]]
-    measured["number"] = numpy.ceil(measured["epoch"] - EPOCH_SLACK)
     lines = [] if experiment.spec["published"] is None else experiment.spec["published"]["losses"]
     published = pandas.DataFrame(lines, columns=["epoch", "training_loss", "validation_loss"], dtype=float)
-    published = published.rename(columns=lambda name: f"published_{name}")
-    published["number"] = numpy.ceil(published["published_epoch"])
-    table = measured.merge(published, on="number", how="outer").sort_values("number", ignore_index=True)
-    table["epoch"] = table["epoch"].fillna(table.pop("published_epoch"))
-    table = table.drop(columns="number")
+    ends = measured["epoch"].to_list()
+    published["epoch"] = [next((end for end in ends if same_epoch(end, one)), one) for one in published["epoch"]]
+    table = measured.merge(published.rename(columns=_published_name), on="epoch", how="outer")
+    table = table.sort_values("epoch", ignore_index=True)
     table.insert(0, "experiment", run.experiment)
     table.insert(1, "method", run.method)
     table.insert(2, "seed", run.seed)
     return table
 
 
+def _published_name(column: str) -> str:
+    return column if column == "epoch" else f"published_{column}"
+
+
 def published_table(study: Study) -> pandas.DataFrame:
-    """Every published loss against ours: `difference` is ours minus the published one; `comparable`, yes or no, and why."""
+    """Every published loss against ours: `difference` is ours minus the published one, where both are of the same epoch;
+    `comparable`, yes or no, and why."""
     frames = [published_of(experiment, run) for experiment in study.experiments for run in experiment.runs]
-    columns = ["experiment", "method", "seed", "epoch", "loss", "published", "ours", "difference", "comparable", "why"]
+    columns = [
+        "experiment", "method", "seed", "epoch", "loss", "published", "our_epoch", "ours", "difference", "comparable",
+        "why",
+    ]  # fmt: skip
     lines = [line for frame in frames for line in frame]
     return pandas.DataFrame(lines, columns=columns)
 
 
 def published_of(experiment: Experiment, run: Run) -> list[dict[str, Any]]:
-    """A line a published loss, by epoch; ours is NaN where the run did not come so far."""
+    """A line a published loss, by its own epoch.
+
+    Ours is of that epoch, or of the part of it after which the run ended: then there is no difference, and `our_epoch`
+    says how far it came; NaN where the run did not come into that epoch at all.
+    """
     if experiment.spec["published"] is None:
         return []
     told = comparability(experiment)
     shared = {"experiment": run.experiment, "method": run.method, "seed": run.seed}
     lines = []
-    for line in losses_of(experiment, run).to_dict("records"):
+    for theirs in sorted(experiment.spec["published"]["losses"], key=lambda line: line["epoch"]):
+        ours = _loss_within(run.epochs, theirs["epoch"])
+        alike = ours is not None and same_epoch(ours["epoch"], theirs["epoch"])
+        verdict = {"comparable": "yes" if told.comparable and alike else "no", "why": told.why}
         for loss in ("training", "validation"):
-            published, ours = line[f"published_{loss}_loss"], line[f"{loss}_loss"]
-            if not math.isnan(published):
-                figures = {"epoch": line["epoch"], "loss": loss, "published": published, "ours": ours}
-                verdict = {"comparable": "yes" if told.comparable else "no", "why": told.why}
-                lines.append({**shared, **figures, "difference": ours - published, **verdict})
+            published = theirs[f"{loss}_loss"]
+            if published is not None:
+                mine = math.nan if ours is None else ours[f"{loss}_loss"]
+                figures = {"epoch": float(theirs["epoch"]), "loss": loss, "published": published}
+                figures |= {"our_epoch": math.nan if ours is None else ours["epoch"], "ours": mine}
+                lines.append({**shared, **figures, "difference": mine - published if alike else math.nan, **verdict})
     return lines
+
+
+def _loss_within(epochs: pandas.DataFrame, epoch: float) -> dict[str, float] | None:
+    """The line of `curves.by_epoch` of this epoch or of a part of it; None where the run ended before it began."""
+    lines = epochs.to_dict("records")
+    within = [line for line in lines if math.ceil(line["epoch"] - EPOCH_SLACK) == math.ceil(epoch - EPOCH_SLACK)]
+    return next((line for line in lines if same_epoch(line["epoch"], epoch)), within[-1] if within else None)
 
 
 def metrics_table(study: Study) -> pandas.DataFrame:
@@ -148,14 +169,25 @@ def seeds_table(study: Study) -> pandas.DataFrame:
 
 
 def comparisons_table(study: Study) -> pandas.DataFrame:
-    """McNemar's test of each pair that answers with labels: experiment, left, right, only_left, only_right, p, verdict."""
-    names = ("left", "right", "only_left", "only_right", "p", "words")
-    lines = [
-        (experiment.name, *(getattr(contest, name) for name in names))
-        for experiment in study.experiments
-        for contest in contests(experiment)
-    ]
-    return pandas.DataFrame(lines, columns=["experiment", *names[:-1], "verdict"])
+    """Pairs on the same rows: their losses by a paired bootstrap, and by McNemar's test where they answer with labels.
+
+    experiment, test (loss, answers), left, right, rows; difference (left less right, nats a token), low, high for losses;
+    only_left, only_right, p for answers; verdict.
+    """
+    lines = []
+    for experiment in study.experiments:
+        for one in loss_contests(experiment):
+            told = {"left": one.left, "right": one.right, "rows": one.difference.rows}
+            told |= {"difference": one.difference.mean, "low": one.difference.low, "high": one.difference.high}
+            lines.append({"experiment": experiment.name, "test": "loss", **told, "verdict": one.words})
+        for one in contests(experiment):
+            told = {name: getattr(one, name) for name in ("left", "right", "rows", "only_left", "only_right", "p")}
+            lines.append({"experiment": experiment.name, "test": "answers", **told, "verdict": one.words})
+    columns = [
+        "experiment", "test", "left", "right", "rows", "difference", "low", "high", "only_left", "only_right", "p",
+        "verdict",
+    ]  # fmt: skip
+    return pandas.DataFrame(lines, columns=columns).astype({"only_left": "Int64", "only_right": "Int64"})
 
 
 def method_line(run: Run) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook.reporting.study_folder import Experiment, Run
-from tunebook.reporting.text_metrics import repeated_share
+from tunebook.reporting.text_metrics import repeats
 from tunebook.reporting.typeset import visible
 
 SHOWN_CHARACTERS = 900  # of an answer at once; the rest unfolds
 STORED_CHARACTERS = 6000  # of an answer in the report at all; samples.json has the whole
 SAME_WORDS = 0.3  # below this share of common words two answers are told apart as wholes, not word by word
-REPEATED_SHARE = 0.5  # of an answer's 4-grams
 SCORED_ONLY = "scored"  # samples that count in the metrics and are not shown
 MOST_PROMPTS = 12  # of an experiment in the report; samples.json has all
 
@@ -128,7 +127,7 @@ def _remarks(
     answered = text.casefold()
     found = {
         ("empty", "bad"): not answered,
-        ("repeats itself", "bad"): repeated_share(text) > REPEATED_SHARE,
+        ("repeats itself", "bad"): repeats(text),
         ("cut at the length limit", "bad"): not samples[0]["stopped"],
         ("not a label", "bad"): bool(labels and answered) and answered not in labels,
         ("same as before", "quiet"): samples[0]["completion"] == before,

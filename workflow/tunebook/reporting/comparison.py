@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy
 import pandas
 
-from tunebook.reporting.study_folder import Baseline, Experiment, Run
+from tunebook.reporting.study_folder import Baseline, Experiment, Prompted, Run
 
 RESAMPLES = 2000
 BOOTSTRAP_SEED = 20231
+FEW_ROWS = 50  # below so many test rows a verdict says how many: bootstrap intervals of few rows are too narrow
 CHOICE_MARGIN = 0.02  # nats a token: a smaller loss of quality is not worth a larger machine
 HIGHER_IS_BETTER = (
     "accuracy", "macro_f1", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
@@ -76,14 +77,14 @@ def mcnemar(left: numpy.ndarray, right: numpy.ndarray) -> float:
     return min(1.0, 2 * tail)
 
 
-def row_losses(runs: tuple[Run, ...]) -> pandas.DataFrame:
+def row_losses(runs: tuple[Run | Prompted, ...]) -> pandas.DataFrame:
     """Each held-out row's loss in nats a token, averaged over the runs (one a seed), and its tokens; index: row."""
     frames = [run.scores for run in runs]
     losses = pandas.concat([frame["loss"] for frame in frames], axis=1).mean(axis=1)
     return pandas.DataFrame({"loss": losses, "tokens": frames[0]["tokens"]})
 
 
-def loss_difference(left: tuple[Run, ...], right: tuple[Run, ...]) -> Difference:
+def loss_difference(left: tuple[Run | Prompted, ...], right: tuple[Run | Prompted, ...]) -> Difference:
     """Difference of two methods' losses, left - right, on the rows that both scored."""
     both = row_losses(left).join(row_losses(right)["loss"].rename("loss_right"), how="inner")
     return paired_difference(both["loss"].to_numpy(), both["loss_right"].to_numpy(), both["tokens"].to_numpy())
@@ -111,7 +112,8 @@ class Choice:
 CHOICE_RULE = (
     "Among the methods of an experiment, those whose held-out loss is within {margin} nats a token of the lowest, or is "
     "not shown to be higher than it (the 95 % interval of the paired difference over rows includes zero), count as "
-    "equally good; of these, the one with the lowest peak memory in training is recommended."
+    "equally good; of these, the one with the lowest peak memory in training is recommended. Loss and memory decide alone: what the verdicts find "
+    "in the answers of the recommended method is said beside it."
 )
 
 

@@ -8,14 +8,19 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tunebook.reporting.curves import smooth, split_rows
 from tunebook.reporting.figure_style import NARROW_IN, WIDE_IN, panels, tells, thin
 from tunebook.reporting.palette import BASE, BLUE, GREEN, INK, PURPLE, TRAINING, VALIDATION, VERMILLION
 from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.typeset import plain
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SCHEDULE_LINES = ((PURPLE, "-"), (BLUE, "--"), (VERMILLION, ":"), (GREEN, "-."))
+LOG_FACTOR = (
+    20  # from here on the highest validation loss is so many times the lowest that a linear axis hides the low ones
+)
 LEGEND_PLACE = {"loc": "outside lower center", "handlelength": 1.6, "columnspacing": 1.4}
 
 
@@ -26,14 +31,19 @@ def draw_loss(experiment: Experiment) -> Figure:
     for axis, (method, runs) in zip(axes, methods.items(), strict=True):
         for run in reversed(runs):  # the first one on top: it is the one that says its values
             _losses(axis, run, says=run is runs[0])
-        axis.axhline(experiment.base.loss, color=BASE, linestyle=(0, (4, 3)), linewidth=1.2, label="base model, test")
-        axis.set_xlabel("optimizer steps")
+        axis.axhline(
+            experiment.base.loss, color=BASE, linestyle=(0, (4, 3)), linewidth=1.2, label="base model, test rows"
+        )
+        _steps_below(axis)
         _epochs_on_top(axis, runs[0])
         if len(methods) > 1:
             axis.set_title(method)
+    log = wants_log_scale(experiment)
     for axis in axes[:: min(2, len(axes))]:
-        axis.set_ylabel("loss, nats a token")
-    axes[0].set_ylim(*_loss_limits(experiment))
+        axis.set_ylabel("loss, nats a token" + (", log scale" if log else ""))
+    if log:
+        _log_scale(axes)
+    axes[0].set_ylim(*_loss_limits(experiment, log))
     _one_legend(figure, axes, columns=2 if len(methods) == 1 else 3)
     return figure
 
@@ -63,12 +73,39 @@ def _losses(axis: Axes, run: Run, says: bool) -> None:
     )  # fmt: skip
 
 
-def _loss_limits(experiment: Experiment) -> tuple[float, float]:
+def wants_log_scale(experiment: Experiment) -> bool:
+    """Whether the validation losses and the base model's lie too far apart for a linear axis."""
+    shown = [experiment.base.loss]
+    for run in experiment.runs:
+        shown += [loss for loss in split_rows(run.history, "validation")["loss"] if math.isfinite(loss)]
+    return min(shown) > 0 and max(shown) / min(shown) > LOG_FACTOR
+
+
+def _log_scale(axes: list[Axes]) -> None:
+    """Labels at 1, 2 and 5 times powers of ten, written out."""
+    for axis in axes:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: plain(loss)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _steps_below(axis: Axes) -> None:
+    """Optimizer steps on the lower axis: there is no half of a step."""
+    axis.set_xlabel("optimizer steps")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+
+
+def _loss_limits(experiment: Experiment, log: bool) -> tuple[float, float]:
     """Limits that show both losses: single spikes of the raw training loss may leave the picture, curves may not."""
     shown = [experiment.base.loss]
     for run in experiment.runs:
         raw = split_rows(run.history, "train")["loss"].dropna()
         shown += [raw.quantile(0.01), raw.quantile(0.98), *split_rows(run.history, "validation")["loss"].dropna()]
+    if log:
+        low, high = (math.log10(value) for value in (min(value for value in shown if value > 0), max(shown)))
+        margin = 0.06 * (high - low)
+        return 10 ** (low - margin), 10 ** (high + margin)
     low, high = min(shown), max(shown)
     margin = 0.06 * (high - low or 1.0)
     return max(0.0, low - margin), high + margin
@@ -101,6 +138,7 @@ def draw_training(experiment: Experiment) -> Figure:
         _epochs_on_top(axes[method], runs[0])
         if width > 1:
             axes[method].set_title(method)
+        axes[method].xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         if place % width == 0:
             axes[method].set_ylabel("gradient norm")
     _learning_rates(axes["learning rate"], methods)
@@ -145,7 +183,7 @@ def _learning_rates(axis: Axes, methods: dict[str, tuple[Run, ...]]) -> None:
         axis.legend(loc="best")
     axis.set_ylim(bottom=0)
     axis.set_ylabel(f"learning rate, 10{str(power).translate(SUPERSCRIPTS)}" if power else "learning rate")
-    axis.set_xlabel("optimizer steps")
+    _steps_below(axis)
 
 
 def _one_legend(figure: Figure, axes: list[Axes], columns: int) -> None:

@@ -8,7 +8,14 @@ import numpy
 import pandas
 
 SMOOTHING_SHARE = 0.05  # of the run's logged steps, on each side of a point
+RUNNING_MEAN = f"a step and {100 * SMOOTHING_SHARE:g} % of the run's logged steps on either side"
 EPOCH_SLACK = 1e-6  # epochs are fractions of steps: 0.9999999 is the end of epoch 1
+SAME_EPOCH = 0.01  # losses of two runs are of the same epoch within this part of one: a last batch may be a short one
+
+
+def same_epoch(one: float, other: float) -> bool:
+    """Whether losses measured after so many epochs of two runs may be set side by side."""
+    return abs(one - other) <= SAME_EPOCH
 
 
 def split_rows(history: pandas.DataFrame, split: str) -> pandas.DataFrame:
@@ -17,7 +24,7 @@ def split_rows(history: pandas.DataFrame, split: str) -> pandas.DataFrame:
 
 
 def smooth(values: numpy.ndarray) -> numpy.ndarray:
-    """Centred running mean over 5 % of the points on each side, at least one. (N,) -> (N,)"""
+    """Centred running mean over `SMOOTHING_SHARE` of the points on each side, at least one. (N,) -> (N,)"""
     reach = max(1, round(SMOOTHING_SHARE * len(values)))
     series = pandas.Series(values, dtype=float)
     return series.rolling(2 * reach + 1, center=True, min_periods=1).mean().to_numpy()

@@ -6,6 +6,7 @@ verdict names its rule and the figures it saw. The thresholds are this project's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,11 @@ import numpy
 import pandas
 
 from tunebook.reporting.curves import smooth, split_rows
+from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.text_metrics import Sample, repeats
 from tunebook.reporting.typeset import THIN, fixed, integer, percent, plain
+
+FEWEST_ANSWERS = 2  # one bad answer is no habit
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,10 @@ class Rule:
     def stated(self) -> str:
         """The rule's sentence with its threshold in place (as a percentage where the sentence asks for one)."""
         return self.sentence.format(
-            share=f"{plain(100 * self.threshold)}{THIN}%", value=plain(self.threshold), floor=plain(self.floor)
+            share=f"{plain(100 * self.threshold)}{THIN}%",
+            value=plain(self.threshold),
+            floor=plain(self.floor),
+            fewest=FEWEST_ANSWERS,
         )
 
 
@@ -50,8 +58,8 @@ RULES = {
     "underfitting": Rule(
         "Could have gone on",
         0.02,
-        "A run could have gone on when its last validation loss is its lowest and fell by more than {share}, and by more "
-        "than {floor} nats a token, over the last quarter of the steps.",
+        "A run could have gone on when its last validation loss is its lowest and is more than {share}, and more than "
+        "{floor} nats a token, below the last one that was measured within the first three quarters of the steps.",
         floor=0.01,
     ),
     "rate_high": Rule(
@@ -87,9 +95,31 @@ RULES = {
         "Rows leak when any held-out row has a copy or near-copy (similarity at or above the data set's declared "
         "threshold) among the training rows.",
     ),
+    "repetition": Rule(
+        "Answers that repeat themselves",
+        0.2,
+        "A run's answers repeat themselves when in at least {share} of them, and in {fewest} or more, over half of the "
+        "4-grams of words stood in the same answer before. All answers in samples.json count.",
+    ),
+    "endless": Rule(
+        "Answers without an end",
+        0.2,
+        "A run's answers lack an end when at least {share} of them, and {fewest} or more, are cut at the limit of new "
+        "tokens. Where the data's own answers are longer than that limit this is no fault.",
+    ),
 }
-GRAVE = ("divergence", "leakage", "overfitting", "rate_high")  # the others inform, and need no mending as such
-SEVERITY = ("divergence", "leakage", "overfitting", "rate_high", "rate_low", "truncation", "underfitting", "volatility")
+GRAVE = (
+    "divergence",
+    "leakage",
+    "overfitting",
+    "rate_high",
+    "repetition",
+)  # the others inform, and need no mending as such
+SEVERITY = (
+    "divergence", "leakage", "overfitting", "repetition", "rate_high", "rate_low", "endless", "truncation",
+    "underfitting", "volatility",
+)  # fmt: skip
+OF_ANSWERS = ("repetition", "endless")  # what a loss does not show
 
 
 @dataclass(frozen=True)
@@ -110,25 +140,55 @@ class Verdict:
         return self.rule in GRAVE
 
 
+def diagnose_run(experiment: Experiment, run: Run) -> tuple[Verdict, ...]:
+    """`diagnose` with everything that a study's folder holds of a run."""
+    return diagnose(
+        run.history,
+        run.epochs,
+        experiment.lengths["train"],
+        experiment.profile,
+        validated=validated_words(experiment, run),
+        samples=run.samples(),
+        before=experiment.base.samples(),
+    )
+
+
+def validated_words(experiment: Experiment, run: Run) -> str:
+    """Which rows a run's validation losses are over, in words."""
+    used, rows = experiment.validated_rows(run), experiment.profile["splits"]["validation"]
+    return f"{'all' if used == rows else f'the first {integer(used)} of'} {integer(rows)} validation rows"
+
+
 def diagnose(
-    history: pandas.DataFrame, epochs: pandas.DataFrame, lengths: dict[str, Any], profile: dict[str, Any]
+    history: pandas.DataFrame,
+    epochs: pandas.DataFrame,
+    lengths: dict[str, Any],
+    profile: dict[str, Any],
+    *,
+    validated: str = "the validation rows",
+    samples: Sequence[Sample] = (),
+    before: Sequence[Sample] = (),
 ) -> tuple[Verdict, ...]:
     """All verdicts on a run, the gravest rule first.
 
-    Args: history: history.csv; epochs: `curves.by_epoch` of it; lengths: the training split's entry of lengths.json; profile: profile.json.
+    Args: history: history.csv; epochs: `curves.by_epoch` of it; lengths: the training split's entry of lengths.json;
+    profile: profile.json; validated: what validation losses are over; samples, before: samples.json of the run and of the
+    untouched model.
     """
     train, validation = split_rows(history, "train"), split_rows(history, "validation")
     steps, losses = validation["step"].to_numpy(), validation["loss"].to_numpy(dtype=float)
     training = train["loss"].to_numpy(dtype=float)
     verdicts = (
         divergence(training, losses),
-        overfitting(steps, validation["epoch"].to_numpy(dtype=float), losses, epochs),
+        overfitting(steps, validation["epoch"].to_numpy(dtype=float), losses, epochs, validated),
         underfitting(steps, losses),
         rate_high(steps, losses),
         rate_low(losses),
         volatility(training),
         truncation(lengths["rows"], lengths["truncated"]),
         leakage(profile),
+        repetition(samples, before),
+        endless(samples, before),
     )
     return tuple(sorted(verdicts, key=lambda verdict: SEVERITY.index(verdict.rule)))
 
@@ -146,15 +206,20 @@ def divergence(training: numpy.ndarray, validation: numpy.ndarray) -> Verdict:
 
 
 def overfitting(
-    steps: numpy.ndarray, epochs: numpy.ndarray, losses: numpy.ndarray, epoch_table: pandas.DataFrame
+    steps: numpy.ndarray,
+    epochs: numpy.ndarray,
+    losses: numpy.ndarray,
+    epoch_table: pandas.DataFrame,
+    validated: str,
 ) -> Verdict:
-    """Args: steps, epochs, losses: (V,) at each validation; epoch_table: `curves.by_epoch`."""
+    """Args: steps, epochs, losses: (V,) at each validation; epoch_table: `curves.by_epoch`; validated: what losses are over."""
     if len(losses) < 2:
         return Verdict("overfitting", None, "", "Validation loss was measured fewer than two times.")
     best = int(numpy.nanargmin(losses))
     rise = losses[-1] / losses[best] - 1
     found = best < len(losses) - 1 and _beyond(RULES["overfitting"], losses[-1] - losses[best], losses[best])
-    where = f"{fixed(losses[best])} at step {integer(steps[best])} (epoch {plain(round(epochs[best], 2))})"
+    epoch = plain(round(epochs[best], 2))
+    where = f"{fixed(losses[best])} at step {integer(steps[best])} (epoch {epoch})"
     if best == len(losses) - 1:
         figures = f"Validation loss is lowest at the end: {where}."
     else:
@@ -162,23 +227,27 @@ def overfitting(
             f"Validation loss is lowest, {where}, {integer(steps[-1] - steps[best])} steps before the end, and ends "
             f"{percent(rise, 2)} higher at {fixed(losses[-1])}."
         )
+    figures += f" It is over {validated}."
     gaps = [f"{fixed(line.gap, 2)} (epoch {plain(round(line.epoch, 2))})" for line in epoch_table.dropna().itertuples()]
     if gaps:
         figures += f" Gap between validation and training loss: {', '.join(gaps)}."
-    return Verdict(
-        "overfitting", found, f"overfits after epoch {plain(round(epochs[best], 2))}" if found else "", figures
-    )
+    phrase = f"overfits after epoch {epoch}, whose weights are the ones kept and scored" if found else ""
+    return Verdict("overfitting", found, phrase, figures)
 
 
 def underfitting(steps: numpy.ndarray, losses: numpy.ndarray) -> Verdict:
     """Args: steps, losses: (V,) at each validation."""
     if len(losses) < 3:
         return Verdict("underfitting", None, "", "Validation loss was measured fewer than three times.")
-    start = numpy.interp(0.75 * steps[-1], steps, losses)
+    since = int(numpy.flatnonzero(steps <= 0.75 * steps[-1])[-1])
+    start = losses[since]
     fall = 1 - losses[-1] / start
     found = bool(losses[-1] <= losses.min()) and _beyond(RULES["underfitting"], start - losses[-1], start)
     direction = f"fell by {percent(fall, 2)}" if fall >= 0 else f"rose by {percent(-fall, 2)}"
-    figures = f"Over the last quarter of the steps validation loss {direction}, to {fixed(losses[-1])}."
+    figures = (
+        f"Between the validations at steps {integer(steps[since])} and {integer(steps[-1])} the loss {direction}, from "
+        f"{fixed(start)} to {fixed(losses[-1])}."
+    )
     return Verdict("underfitting", found, "still improving" if found else "", figures)
 
 
@@ -243,3 +312,25 @@ def leakage(profile: dict[str, Any]) -> Verdict:
         f"percentile and {fixed(nearest['max'], 2)} at most (declared threshold {profile['near_duplicate_threshold']})."
     )
     return Verdict("leakage", copies > RULES["leakage"].threshold, "leaked rows" if copies else "", figures)
+
+
+def repetition(samples: Sequence[Sample], before: Sequence[Sample]) -> Verdict:
+    """Args: samples, before: the run's answers and the untouched model's."""
+    return _of_answers(
+        "repetition", "repeat themselves", *([repeats(s["completion"]) for s in x] for x in (samples, before))
+    )
+
+
+def endless(samples: Sequence[Sample], before: Sequence[Sample]) -> Verdict:
+    """Args: samples, before: the run's answers and the untouched model's."""
+    return _of_answers("endless", "do not end", *([not s["stopped"] for s in x] for x in (samples, before)))
+
+
+def _of_answers(rule: str, words: str, bad: list[bool], bad_before: list[bool]) -> Verdict:
+    """Args: bad, bad_before: of which answers the words hold, after finetuning and before."""
+    if not bad:
+        return Verdict(rule, None, "", "The run answered nothing.")
+    told = f"{sum(bad)} of {len(bad)} answers {words}"
+    found = sum(bad) >= max(FEWEST_ANSWERS, RULES[rule].threshold * len(bad))
+    figures = f"{told} (the untouched model: {sum(bad_before)} of {len(bad_before)})."
+    return Verdict(rule, found, told if found else "", figures)

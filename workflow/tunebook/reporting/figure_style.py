@@ -6,6 +6,7 @@ What a colour tells is also told by a line style, a marker or a place.
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 
@@ -90,18 +91,22 @@ def tells(line: Line2D, name: str, epochs_per_step: float, factor: float = 1.0) 
 def with_values(figure: Figure, svg: str) -> str:
     """Give each curve that `tells` what a script needs to read values off its path: panel, and the axes' linear maps.
 
-    A point (step, value) of panel P is drawn at x = a step + b, y = c value + d, in points: data-map="a b c d".
+    A point (step, value) of panel P is drawn at x = a step + b, y = c value + d, in points: data-map="a b c d"; on a
+    logarithmic axis, data-log="10", `value` is its logarithm.
     """
     width, height = (72 * side for side in figure.get_size_inches())
     for panel, axis in enumerate(figure.axes):
         (left, right), (low, high), box = axis.get_xlim(), axis.get_ylim(), axis.get_position()
+        log = axis.get_yscale() == "log"
+        if log:
+            low, high = math.log10(low), math.log10(high)
         a, c = box.width * width / (right - left), -box.height * height / (high - low)
         b, d = box.x0 * width - a * left, height - box.y0 * height - c * low
         for line in axis.lines:
             if (gid := line.get_gid()) and gid.startswith(f"{TELLS}|"):
                 _, name, epochs, factor = gid.split("|")
                 told = {"curve": name, "panel": panel, "map": f"{a:.6g} {b:.6g} {c:.6g} {d:.6g}"}
-                told |= {"epochs": epochs, "factor": factor}
+                told |= {"epochs": epochs, "factor": factor} | ({"log": "10"} if log else {})
                 attributes = " ".join(f'data-{key}="{value}"' for key, value in told.items())
                 svg = svg.replace(f'<g id="{gid}">', f"<g {attributes}>", 1)
     return svg

@@ -8,9 +8,9 @@ from typing import Any
 from tunebook.reporting.comparison import Difference, loss_difference
 from tunebook.reporting.curves import split_rows
 from tunebook.reporting.study_folder import Experiment, Run
-from tunebook.reporting.typeset import integer, plain
+from tunebook.reporting.typeset import exact, integer, plain
 
-NO_NEWS = ("evals_per_epoch", "max_validation_rows", "per_device_eval_batch_size")  # these change no weights
+NO_NEWS = ("per_device_eval_batch_size",)  # changes neither weights nor which of them are kept
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def mending(before: Experiment, after: Experiment, run_before: Run, run_after: R
 
 
 def _changes(before: Experiment, after: Experiment, run_before: Run, run_after: Run) -> list[tuple[str, str, str]]:
-    """What differs in rows, steps and arguments; arguments that change no weights are left out."""
+    """What differs in rows, steps and arguments; an argument that changes no weights is left out."""
     told = [
         ("method", run_before.method, run_after.method),
         *[(name, *(integer(value) for value in pair)) for name, pair in {
@@ -58,7 +58,7 @@ def _changes(before: Experiment, after: Experiment, run_before: Run, run_after: 
 
 def _shown(value: Any) -> str:
     if isinstance(value, float) and not isinstance(value, bool):
-        return plain(value)
+        return exact(value)
     return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
 
 

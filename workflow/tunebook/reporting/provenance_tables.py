@@ -8,7 +8,7 @@ from typing import Any
 
 from tunebook.reporting.report_tables import Cell, Column, Table, cell, figures, words
 from tunebook.reporting.study_folder import Experiment, Study
-from tunebook.reporting.typeset import ABSENT, count, integer
+from tunebook.reporting.typeset import ABSENT, count, integer, json_text
 
 
 def sources_table(study: Study, kind: str) -> Table:
@@ -87,4 +87,4 @@ def _flat(spec: dict[str, Any]) -> dict[str, str]:
     sections = ("training", "adapter", "generation")
     flat = {key: value for section in sections for key, value in (spec[section] or {}).items()}
     flat["quantization"] = spec["quantization"]
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat.items()}
+    return {key: value if isinstance(value, str) else json_text(value, indent=None) for key, value in flat.items()}

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tunebook.reporting.curves import same_epoch
 from tunebook.reporting.study_folder import Experiment
-from tunebook.reporting.typeset import integer
+from tunebook.reporting.typeset import integer, listed, plain
 
 NOT_KNOWN = "not known"
 OUR_MEAN = "tokens"  # see finetuning.scoring
@@ -36,7 +37,8 @@ class Comparability:
 
 def comparability(experiment: Experiment) -> Comparability:
     """May an experiment's losses be held against the published ones? They may where model and data are the same and the
-    config knows no other reason; another split or another mean is said, and forbids nothing."""
+    config knows no other reason; another split or another mean is said, and forbids nothing. Where a run ended at another
+    epoch than a published figure is of, that is always said: the two have no difference (see `tables.published_of`)."""
     published = experiment.spec["published"]
     grounds = _grounds(experiment, published)
     others = [ground for ground in grounds if ground.decides and not ground.same]
@@ -44,20 +46,48 @@ def comparability(experiment: Experiment) -> Comparability:
     if others and published["comparable"]:  # the config expects them to be the same
         words = [f"another {NAMES[each.question]} ({each.published}; ours: {each.ours})" for each in others]
     if not others:
-        words += [_reservation(ground) for ground in grounds if not ground.decides and not ground.same]
+        words += [
+            _reservation(ground) for ground in grounds if ground.question in ("Split", "Mean") and not ground.same
+        ]
+    words += [
+        f"theirs is of {ground.published}, where ours ended {ground.ours}"
+        for ground in grounds
+        if ground.question == "Epochs" and not ground.same
+    ]
     return Comparability(published["comparable"] and not others, "; ".join(words), grounds)
 
 
 def _grounds(experiment: Experiment, published: dict[str, Any]) -> tuple[Ground, ...]:
     model, data = source_name(experiment.model["source"]), source_name(experiment.dataset["source"])
     splits, rows, mean = experiment.profile["splits"], published["rows"], published["loss_over"]
-    same_rows = None if rows is None else all(rows[split] == splits[split] for split in ("train", "validation"))
+    validated = validated_rows(experiment)
+    ours = {"train": splits["train"], "validation": validated[0] if len(validated) == 1 else None}
+    same_rows = None if rows is None else all(rows[split] == ours[split] for split in ours)
     return (
         Ground("Model", published["model"], model, _same(published["model"], model), decides=True),
         Ground("Data", published["dataset"], data, _same(published["dataset"], data), decides=True),
-        Ground("Split", _split_words(rows), _split_words(splits), same_rows),
+        Ground("Split", _split_words(rows), _our_split_words(splits, validated), same_rows),
         Ground("Mean", _mean_words(mean), _mean_words(OUR_MEAN), None if mean is None else mean == OUR_MEAN),
+        *_epochs(experiment, published),
     )
+
+
+def validated_rows(experiment: Experiment) -> list[int]:
+    """How many rows the runs' validation losses are over, each number once; the whole split where there is no run."""
+    return sorted({experiment.validated_rows(run) for run in experiment.runs}) or [
+        experiment.profile["splits"]["validation"]
+    ]
+
+
+def _epochs(experiment: Experiment, published: dict[str, Any]) -> list[Ground]:
+    """Of which epochs the published losses are, and where our runs ended; nothing to ask where there is neither."""
+    theirs = sorted(line["epoch"] for line in published["losses"])
+    ends = sorted({round(float(run.epochs["epoch"].iloc[-1]), 2) for run in experiment.runs})
+    if not theirs or not ends:
+        return []
+    reached = all(any(same_epoch(one, end) for end in run.epochs["epoch"]) for run in experiment.runs for one in theirs)
+    words = f"epoch{'s' if len(theirs) > 1 else ''} {listed([plain(epoch) for epoch in theirs])}"
+    return [Ground("Epochs", words, f"after {listed([plain(end) for end in ends])}", reached)]
 
 
 def source_name(source: dict[str, Any]) -> str:
@@ -80,6 +110,13 @@ def _split_words(rows: dict[str, int] | None) -> str:
     if rows is None:
         return NOT_KNOWN
     return f"{integer(rows['train'])} rows to train on, {integer(rows['validation'])} to validate on"
+
+
+def _our_split_words(splits: dict[str, int], validated: list[int]) -> str:
+    if validated == [splits["validation"]]:
+        return _split_words(splits)
+    used = listed([integer(rows) for rows in validated], "or")
+    return f"{integer(splits['train'])} rows to train on, the first {used} of {integer(splits['validation'])} to validate on"
 
 
 def _mean_words(mean: str | None) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tunebook.reporting.comparison import better, mean
-from tunebook.reporting.curves import between_validations
+from tunebook.reporting.curves import between_validations, same_epoch
 from tunebook.reporting.diagnosis import Verdict
+from tunebook.reporting.loss_contests import AgainstExamples, loss_contests
 from tunebook.reporting.published import comparability
 from tunebook.reporting.right_and_wrong import contests
 from tunebook.reporting.study_folder import Baseline, Experiment, Run, Study
@@ -27,7 +29,7 @@ from tunebook.reporting.typeset import (
     size,
     visible,
 )
-from tunebook.tables import losses_of, published_of
+from tunebook.tables import published_of
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,25 @@ def figures(*labels: str) -> tuple[Column, ...]:
     return tuple(Column(label) for label in labels)
 
 
-def runs_table(study: Study, outcomes: dict[str, tuple[str, str]], findings: dict[str, list[Verdict]]) -> Table:
-    """The summary: a line a run. Args: run name -> (kind, words) of its gain; run name -> verdicts that were found."""
+def runs_table(
+    study: Study,
+    outcomes: dict[str, tuple[str, str]],
+    against: dict[str, AgainstExamples | None],
+    findings: dict[str, list[Verdict]],
+) -> Table:
+    """The summary: a line a run.
+
+    Args: run name -> (kind, words) of its gain; -> what examples in the prompt do instead; -> verdicts that were found.
+    """
     seeds = any(len(runs) > 1 for experiment in study.experiments for runs in experiment.methods.values())
     accuracy = any(experiment.has_labels for experiment in study.experiments)
     rows = []
     for experiment in study.experiments:
         for run in experiment.runs:
             kind, outcome = outcomes[run.name]
+            prompted = against[run.name]
+            tags = ((prompted.words, prompted.kind == "bad"),) if prompted else ()
+            tags += tuple((verdict.phrase, verdict.grave) for verdict in findings[run.name])
             rows.append(
                 (
                     Cell(experiment.title, link=f"#experiment-{experiment.name}"),
@@ -89,7 +102,7 @@ def runs_table(study: Study, outcomes: dict[str, tuple[str, str]], findings: dic
                     *((_accuracy(experiment, run),) if accuracy else ()),
                     cell(run.training["wall_s"], duration(run.training["wall_s"])),
                     cell(run.training["peak_memory_bytes"], size(run.training["peak_memory_bytes"])),
-                    Cell(outcome, kind=f"verdict {kind}", tags=tuple((v.phrase, v.grave) for v in findings[run.name])),
+                    Cell(outcome, kind=f"verdict {kind}", tags=tags),
                 )
             )
     columns = (
@@ -111,11 +124,11 @@ def _accuracy(experiment: Experiment, run: Run) -> Cell:
 
 
 def losses_table(experiment: Experiment) -> Table:
-    """The seed's form: Epoch | Training loss | Validation loss."""
+    """Epoch | Training loss | Validation loss, of the epochs that were measured."""
     several = len(experiment.runs) > 1
     rows = []
     for run in experiment.runs:
-        for line in losses_of(experiment, run).itertuples():
+        for line in run.epochs.itertuples():
             losses = [line.training_loss, line.validation_loss]
             name = (Cell(_run_words(experiment, run)),) if several else ()
             epoch = cell(line.epoch, plain(round(line.epoch, 2)))
@@ -135,10 +148,20 @@ def published_table(experiment: Experiment) -> Table:
             cells = [cell(value, form(value, 4)) for value, form in figures_of]
             cells[-1] = replace(cells[-1], kind=quiet)
             name = (Cell(_run_words(experiment, run)),) if several else ()
-            epoch = cell(line["epoch"], plain(round(line["epoch"], 2)))
+            epoch = cell(line["epoch"], plain(line["epoch"]))
+            cells[1] = replace(cells[1], note=_other_epoch(line))
             rows.append((*name, epoch, Cell(line["loss"]), *cells, Cell(line["comparable"])))
     columns = (*figures("Epoch"), *words("Loss"), *figures("Published", "Ours", "Difference"), *words("Comparable"))
     return Table((*words("Run"), *columns) if several else columns, tuple(rows), "published")
+
+
+def _other_epoch(line: dict[str, Any]) -> str:
+    """Says where ours is not of the published figure's epoch."""
+    if math.isnan(line["our_epoch"]):
+        return "not reached"
+    if same_epoch(line["our_epoch"], line["epoch"]):
+        return ""
+    return f"after {plain(round(line['our_epoch'], 2))} epochs"
 
 
 def grounds_table(experiment: Experiment) -> Table:
@@ -180,7 +203,7 @@ def _doubt(name: str, run: Run | Baseline) -> str:
     """The 95 % interval of a metric; the number of answers where it is not over all test rows."""
     low, high = run.intervals.get(name, (None, None))
     told = "" if low is None else f"{score(low)} to {score(high)}"
-    if run.rows_of(name) == run.evaluation["rows"]:
+    if not run.beside(name):
         return told
     rows = f"n = {integer(run.rows_of(name))}"
     return f"{told}, {rows}" if told else f"{rows}, no interval"
@@ -201,6 +224,26 @@ def contests_table(experiment: Experiment) -> Table | None:
     ]
     columns = (*words("One", "Other"), *figures("Rows only one gets right", "Rows only the other gets right", "p"))
     return Table((*columns, *words("Verdict")), tuple(rows), "comparisons") if rows else None
+
+
+def loss_contests_table(experiment: Experiment) -> Table:
+    """Pairs on the same rows by their losses: the paired difference with its 95 % interval."""
+    rows = []
+    for contest in loss_contests(experiment):
+        difference = contest.difference
+        between = f"{signed(difference.low)} to {signed(difference.high)}"
+        rows.append(
+            (
+                Cell(contest.left),
+                Cell(contest.right),
+                cell(difference.mean, signed(difference.mean), note=between),
+                cell(difference.rows, integer(difference.rows)),
+                Cell(contest.words, kind="" if difference.shown else "quiet"),
+            )
+        )
+    return Table(
+        (*words("One", "Other"), *figures("Difference in loss", "Rows"), *words("Verdict")), tuple(rows), "comparisons"
+    )
 
 
 def labels_table(run: Run) -> Table:

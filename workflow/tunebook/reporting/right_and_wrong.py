@@ -25,6 +25,7 @@ class Contest:
     only_left: int
     only_right: int
     p: float
+    rows: int
 
     @property
     def shown(self) -> bool:
@@ -55,4 +56,5 @@ def _contest(left: Run, right: Run | Baseline) -> Contest | None:
     if pair is None:
         return None
     one, other = pair
-    return Contest(left.method, right.method, int((one & ~other).sum()), int((~one & other).sum()), mcnemar(one, other))
+    alone = int((one & ~other).sum()), int((~one & other).sum())
+    return Contest(left.method, right.method, *alone, mcnemar(one, other), len(one))

@@ -7,6 +7,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tunebook.reporting.comparison import better, over_seeds
 from tunebook.reporting.figure_style import MARKERS, NARROW_IN
@@ -14,7 +15,8 @@ from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
 from tunebook.reporting.study_folder import Baseline, Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, metric_title
 
-SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", BLUE])
+# Ends that are no colour of the palette: those follow the page's theme, and would break the scale in two
+SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", "#0a6ba6"])
 DARK_SHARE = 0.55  # cells darker than this carry light figures
 LIGHT_FIGURES, DARK_FIGURES = "#fefefe", "#101214"  # on shades that are the same in a light and in a dark theme
 MOST_LABELS = 12
@@ -44,7 +46,7 @@ def draw_metrics(experiment: Experiment) -> Figure:
         and all(0 <= (line.get(name) or 0) <= 1 for line in values.values())
     ]
     groups = [group for group in (losses, shares) if group]
-    step = 0.26 + 0.07 * len(runs)
+    step = 0.24 + 0.09 * len(runs)
     heights = [0.5 + step * len(group) for group in groups]
     figure, axes = plt.subplots(
         len(groups),
@@ -74,7 +76,7 @@ def _lines_of_metrics(
 ) -> None:
     """One line a metric; the runs stand a little below one another."""
     looks = _looks(runs)
-    offsets = (numpy.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.26, 0.64 / len(runs))
+    offsets = (numpy.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.26, 0.76 / len(runs))
     for index, run_name in enumerate(runs):
         colour, marker, hollow = looks[run_name]
         places, points = [], []
@@ -87,7 +89,7 @@ def _lines_of_metrics(
             if name in whiskers[run_name]:
                 axis.plot(whiskers[run_name][name], [places[-1]] * 2, color=colour, linewidth=1.3)
         fill = {"fillstyle": "none"} if hollow else {}
-        axis.plot(points, places, marker, color=colour, markersize=5.5, linestyle="none", label=run_name, **fill)
+        axis.plot(points, places, marker, color=colour, markersize=4.8, linestyle="none", label=run_name, **fill)
     arrows = {1: "↑", -1: "↓", 0: "·"}
     labels = [f"{metric_title(name)}{_answers(name, runs['base'])} {arrows[better(name)]}" for name in names]
     axis.set_yticks(range(len(names)), labels)
@@ -106,9 +108,8 @@ def _looks(runs: dict[str, Run | Baseline]) -> dict[str, tuple[str, str, bool]]:
 
 
 def _answers(name: str, run: Run) -> str:
-    """How many answers a metric is over, where that is not the number of test rows."""
-    rows = run.rows_of(name)
-    return "" if rows == run.evaluation["rows"] else f", n = {integer(rows)}"
+    """How many answers a metric is over, where it is not over the test rows."""
+    return f", n = {integer(run.rows_of(name))}" if run.beside(name) else ""
 
 
 def draw_lengths(experiment: Experiment) -> Figure:
@@ -120,6 +121,7 @@ def draw_lengths(experiment: Experiment) -> Figure:
     histogram = splits["train"]["histogram"]
     above.stairs(histogram["counts"], histogram["edges"], color=BLUE, fill=True, linewidth=0)
     above.set_ylabel("training rows")
+    above.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     for place, line in enumerate(splits.values()):
         below.plot([line["min"], line["max"]], [place, place], color=QUIET, linewidth=0.9)
         below.plot([line["min"], line["p95"]], [place, place], color=BLUE, linewidth=3.0, solid_capstyle="butt")
@@ -127,11 +129,13 @@ def draw_lengths(experiment: Experiment) -> Figure:
     below.set_yticks(range(len(splits)), list(splits))
     below.set_ylim(len(splits) - 0.4, -0.6)
     below.set_xlabel("tokens in a row")
+    below.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     limit, longest = experiment.lengths["max_length"], max(line["max"] for line in splits.values())
     if limit <= 1.5 * longest:  # a limit far beyond the rows would press them into a corner
         above.axvline(limit, color=INK, linewidth=1.0)
         below.axvline(limit, color=INK, linewidth=1.0)
-        above.text(limit, above.get_ylim()[1], f"cut at {integer(limit)} ", va="top", ha="right", fontsize=8.5)
+        place = {"xy": (limit, above.get_ylim()[1]), "xytext": (-5, 0), "textcoords": "offset points"}
+        above.annotate(f"cut at {integer(limit)}", **place, va="top", ha="right", fontsize=8.5)
     below.set_xlim(0, 1.02 * max(longest, limit if limit <= 1.5 * longest else 0))
     return figure
 

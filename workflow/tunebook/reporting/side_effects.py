@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tunebook.reporting.comparison import mean
+from tunebook.reporting.curves import split_rows
 from tunebook.reporting.report_tables import Cell, Table, cell, figures, words
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, percent, signed
@@ -16,15 +17,43 @@ def side_effects_table(experiment: Experiment) -> Table | None:
         return None
     memorised = VERBATIM[0] in experiment.base.metrics
     base_loss = experiment.base.metrics["neutral_loss"]
+    alone = quantization_alone(experiment)
     rows = []
     for name, runs in {"base": (experiment.base,), **experiment.methods}.items():
         loss = mean(run.metrics["neutral_loss"] for run in runs)
         change = cell(loss - base_loss, signed(loss - base_loss)) if name != "base" else Cell("", kind="quiet")
-        rows.append((Cell(name), cell(loss, fixed(loss)), change, *(_memorised(runs) if memorised else ())))
-    columns = figures("Loss on the neutral text", "Change")
+        cost = (cell(alone[name], signed(alone[name])) if name in alone else Cell("", kind="quiet"),) if alone else ()
+        rows.append((Cell(name), cell(loss, fixed(loss)), change, *cost, *(_memorised(runs) if memorised else ())))
+    columns = figures("Loss on the neutral text", "Change", *(["By quantization alone"] if alone else []))
     if memorised:
         columns += figures("Verbatim, training rows", "Verbatim, test rows", "Difference")
     return Table((*words("Run"), *columns), tuple(rows), "metrics")
+
+
+def quantized_methods(experiment: Experiment) -> list[str]:
+    """The methods whose weights are quantized, as the base's are not."""
+    return [name for name, runs in experiment.methods.items() if runs[0].spec["quantization"]]
+
+
+def quantization_alone(experiment: Experiment) -> dict[str, float]:
+    """Method -> what quantization alone does to the validation loss, nats a token: the loss before the first step less that
+    of a method whose weights are not quantized. Empty where no such method ran on the same validation rows."""
+    starts = {name: [_start(run) for run in runs] for name, runs in experiment.methods.items()}
+    rows = {name: experiment.validated_rows(runs[0]) for name, runs in experiment.methods.items()}
+    quantized = quantized_methods(experiment)
+    found = {}
+    for name in quantized:
+        plain = [one for one in starts if one not in quantized and rows[one] == rows[name]]
+        if plain and None not in (*starts[name], *starts[plain[0]]):
+            found[name] = mean(starts[name]) - mean(starts[plain[0]])
+    return found
+
+
+def _start(run: Run) -> float | None:
+    """Validation loss before the first step; None where it was not measured. An adapter starts as nothing."""
+    validation = split_rows(run.history, "validation")
+    first = validation[validation["step"] == 0]["loss"]
+    return float(first.iloc[0]) if len(first) else None
 
 
 def _memorised(runs: tuple[Run, ...]) -> list[Cell]:

@@ -58,6 +58,10 @@ class Run:
             return self.answered[metric].rows
         return self.evaluation["metric_rows"].get(metric, self.evaluation["rows"])
 
+    def beside(self, metric: str) -> bool:
+        """Whether a metric of this run is over something else than the test rows, be there as many of it or not."""
+        return metric in self.answered or metric in self.evaluation["metric_rows"]
+
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Metric -> its 95 % interval, where there is one."""
@@ -93,6 +97,11 @@ class Baseline:
     seed = 0  # no baseline draws random numbers
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version, of what it was made with beside what the runs were."""
+        return self.evaluation["versions"]
+
+    @property
     def metrics(self) -> dict[str, float]:
         return self.evaluation["metrics"]
 
@@ -102,6 +111,9 @@ class Baseline:
 
     def rows_of(self, metric: str) -> int:
         return self.evaluation["rows"]
+
+    def beside(self, metric: str) -> bool:
+        return False
 
     @cached_property
     def scores(self) -> pandas.DataFrame:
@@ -172,6 +184,11 @@ class Experiment:
         """Method -> its runs, one a seed."""
         names = dict.fromkeys(run.method for run in self.runs)
         return {name: tuple(run for run in self.runs if run.method == name) for name in names}
+
+    def validated_rows(self, run: Run) -> int:
+        """How many rows a run's validation losses are over: the first ones of the split, where its config says so."""
+        rows = self.profile["splits"]["validation"]
+        return min(rows, run.spec["training"]["max_validation_rows"] or rows)
 
     def split_lengths(self) -> dict[str, dict[str, Any]]:
         """Split -> its figures of token lengths, for the splits that were tokenized."""
@@ -248,12 +265,16 @@ def _prompted(base: Run) -> tuple[Prompted, ...]:
         f"The untouched model with {count} training rows, drawn with seed {told['seed']}, before each test row; it is scored "
         "by the same code, over the same tokens."
     )
-    return (Prompted(f"base, {count} examples", base.experiment, base.folder, told | {"definition": definition}),)
+    return (
+        Prompted(
+            f"base, {count} examples", base.experiment, base.folder, told | {"definition": definition, "versions": {}}
+        ),
+    )
 
 
 def _read_baselines(folder: Path, experiment: str) -> tuple[Baseline, ...]:
     record = read_json(folder / f"{experiment}.json")
-    rows = {"rows": record["rows"]}
+    rows = {"rows": record["rows"], "versions": record["versions"]}
     return tuple(Baseline(name, experiment, folder, told | rows) for name, told in record["baselines"].items())
 
 

@@ -20,6 +20,7 @@ import numpy
 from tunebook.finetuning.intervals import mean_interval, share_interval
 
 FEWEST = 10  # answers below which an interval would pretend to know more than it does
+REPEATED_SHARE = 0.5  # of an answer's 4-grams: from here on it "repeats itself"
 Sample = dict[str, Any]  # a line of samples.json
 
 
@@ -109,6 +110,11 @@ def repeated_share(text: str) -> float:
     """Share of an answer's 4-grams of words that occurred in it before, of 1; 0 where it has fewer than four words."""
     grams = _grams(text.split(), 4)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def repeats(text: str) -> bool:
+    """Whether more than half of an answer's 4-grams of words occurred in it before."""
+    return repeated_share(text) > REPEATED_SHARE
 
 
 def _distinct(samples: list[Sample], n: int) -> float:

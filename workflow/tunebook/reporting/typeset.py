@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from decimal import Decimal
+from typing import Any
 
 THIN = "\u202f"  # narrow no-break space: groups digits and stands before units
 MINUS = "\u2212"
@@ -13,6 +17,7 @@ METRIC_TITLES = {
     "verbatim_heldout": "verbatim, test rows", "verbatim_difference": "verbatim, difference",
 }  # fmt: skip
 ABSENT = "–"  # nothing was measured
+NUMBER = "\ue000"  # a sign that no text holds: marks numbers while JSON is written
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -46,7 +51,27 @@ def score(value: float | None) -> str:
 
 def plain(value: float | None) -> str:
     """A number that a person chose, as short as it was written: 0.001, 16, 1.5."""
-    return ABSENT if value is None else f"{value:.4g}".replace("-", MINUS)
+    return ABSENT if value is None else exact(float(f"{value:.4g}")).replace("-", MINUS)
+
+
+def exact(value: float) -> str:
+    """A number that a person chose, with all its digits and no exponent: 3, 0.00005."""
+    return format(Decimal(repr(value)).normalize(), "f")
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """JSON for people: numbers as `exact` writes them, 3 for 3.0."""
+    text = json.dumps(_marked(value), indent=indent, ensure_ascii=False)
+    return re.sub(f'"{NUMBER}([^"]*)"', r"\1", text)
+
+
+def _marked(value: Any) -> Any:
+    """Numbers with a fraction, even of nothing, as marked strings, for json writes them its own way."""
+    if isinstance(value, dict):
+        return {key: _marked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_marked(item) for item in value]
+    return f"{NUMBER}{exact(value)}" if isinstance(value, float) else value
 
 
 def signed(value: float | None, decimals: int = 3) -> str:
