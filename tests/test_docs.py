@@ -17,6 +17,7 @@ from tunebook import __main__ as command_line
 from tunebook import rehearse
 from tunebook.configuration import config
 from tunebook.configuration.validation import ConfigError, validate
+from tunebook.cost.plan import plan_of
 from tunebook.estimate import lines_of
 from tunebook.records import read_json
 from tunebook.reporting.figure_names import figure_names
@@ -130,6 +131,7 @@ def test_the_readmes_study_is_estimated_at_once(tmp_path):
     lines = lines_of(tmp_path / "study.json", tmp_path / "models")
     assert [(line.name, line.problem) for line in lines] == [("faq/lora", "")]
     assert lines[0].download == 98_000_000
+    assert plan_of(lines[0], tmp_path / "study.json").validations  # so that a rehearsal can say how long it takes
 
 
 def test_readme_has_an_example_of_each_kind():
