@@ -1,10 +1,10 @@
 """Set estimates beside measured peaks: python tests/benchmarks/estimate.py STUDY_FOLDER ... > docs/estimate.md
 
 Reads study.json and rehearsal.csv of studies that were rehearsed:
-    for config in tests/benchmarks/sizes.yaml tests/benchmarks/methods.yaml config/paper.yaml; do
+    for config in tests/benchmarks/sizes.yaml tests/benchmarks/methods.yaml config/config.yaml config/paper.yaml; do
         snakemake rehearse --cores 1 --resources gpu=1 --configfile $config
     done
-    python tests/benchmarks/estimate.py results/sizes results/methods results/paper > docs/estimate.md
+    python tests/benchmarks/estimate.py results/sizes results/methods results/miniature results/paper > docs/estimate.md
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ What to know of these figures:
 - `sizes: libraries` is what the runtime's 575 MB were measured on; it is shown, and not counted.
 - The formulas were compared with runs of flan-t5-large and opt-125m like those below while they were written. That showed that
   a file's pages were counted for longer than they stay (+46 % and +9 %), which was mended; so these two are no blind tests.
-- Low estimates where rows are few: the C library keeps freed tensors below 1 MB (`return_freed_memory`). With that limit at
-  128 kB, quotes/qlora measured 2,320 MB (estimate -1.2 %) in place of 2,768 MB (-17.2 %), at 6.2 in place of 4.2 s a step, one run
-  each; the limit stays where steps are faster."""
+- Low estimates where rows are few: what tensors below 1 MB leave in the C library's heap is given back between two steps
+  (`trim_heap`), and within a step adds to the peak. With the limit at 128 kB (`return_freed_memory`), methods: quotes/qlora
+  measured 2,320 MB (estimate -1.2 %), at 6.2 in place of 4.2 s a step, one run each; the limit stays where steps are faster.
+- `sizes` and `paper` were measured before the heap was given back between steps; their tensors are larger."""
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 HEAD = (
     "run",
