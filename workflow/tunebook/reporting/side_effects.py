@@ -24,7 +24,7 @@ def side_effects_table(experiment: Experiment) -> Table | None:
         change = cell(loss - base_loss, signed(loss - base_loss)) if name != "base" else Cell("", kind="quiet")
         cost = (cell(alone[name], signed(alone[name])) if name in alone else Cell("", kind="quiet"),) if alone else ()
         rows.append((Cell(name), cell(loss, fixed(loss)), change, *cost, *(_memorised(runs) if memorised else ())))
-    columns = figures("Loss on the neutral text", "Change", *(["By quantization alone"] if alone else []))
+    columns = figures("Loss", "Change", *(["By quantization alone"] if alone else []))
     if memorised:
         columns += figures("Verbatim, training rows", "Verbatim, test rows", "Difference")
     return Table((*words("Run"), *columns), tuple(rows), "metrics")
