@@ -17,7 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from tunebook.records import write_text
 from tunebook.reporting import typeset
-from tunebook.reporting.diagnosis import diagnose
+from tunebook.reporting.diagnosis import diagnose_run
 from tunebook.reporting.event_files import write_events
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 
@@ -86,7 +86,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
     environment.filters |= {"metric_title": typeset.metric_title, "python": python, "yaml_value": yaml_value}
     heads = HEADS if experiment.model["task"] == "sequence-classification" else ()
     skipped = [*experiment.model["skip_modules"], *heads]
-    verdicts = diagnose(run.history, run.epochs, experiment.lengths["train"], experiment.profile)
+    verdicts = diagnose_run(experiment, run)
     body = environment.get_template(TEMPLATE).render(
         study=study.record,
         experiment=experiment,
