@@ -45,7 +45,6 @@ HEAD = (
     "estimate",
     "measured",
     "difference",
-    "s a step",
 )
 
 
@@ -65,8 +64,7 @@ def cells(study: str, line: Line, row: pandas.Series) -> list[str]:
     sizes = (found.weight_bytes + found.adapter_bytes, found.optimizer_bytes, found.activation_bytes)
     peaks = (int(row["estimated_peak_bytes"]), int(row["peak_memory_bytes"]))
     name = f"{study}: {line.run['experiment']}/{line.run['method']}"
-    return [name, f"{found.parameters / 1e6:.1f} M", rows, *map(gigabytes, (*sizes, *peaks)), f"{difference:+.1%}",
-            f"{row['seconds_a_step']:.1f}"]  # fmt: skip
+    return [name, f"{found.parameters / 1e6:.1f} M", rows, *map(gigabytes, (*sizes, *peaks)), f"{difference:+.1%}"]
 
 
 def main(folders: list[Path]) -> str:
@@ -86,7 +84,7 @@ def main(folders: list[Path]) -> str:
             f"Each run was rehearsed: {STEPS} optimizer steps with random weights, with rows as long as `max_length` allows. On a CPU",
             "the peak is the resident memory of the process, its libraries included, for which the estimate takes "
             f"{gigabytes(RUNTIME_BYTES['cpu'])}",
-            "(measured, see below). Seconds a step are of a machine that did other work too: they say nothing of speed.",
+            "(measured, see below).",
             "",
             f"| {' | '.join(HEAD)} |",
             f"|{'---|' * len(HEAD)}",
