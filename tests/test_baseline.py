@@ -101,4 +101,6 @@ def test_without_labels_there_is_nothing_to_contest(tmp_path):
     study = read_study(fake_study(tmp_path, experiments=2))
     assert contests(study.experiments[1]) == []
     assert [one.method for one in study.experiments[1].baselines] == ["base, 2 examples"]
-    assert set(build_tables(study)["comparisons"]["experiment"]) == {"experiment-0"}
+    lines = build_tables(study)["comparisons"]
+    assert set(lines.loc[lines["test"] == "answers", "experiment"]) == {"experiment-0"}
+    assert set(lines.loc[lines["test"] == "loss", "experiment"]) == {"experiment-0", "experiment-1"}

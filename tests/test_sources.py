@@ -1,6 +1,7 @@
 """Sources: files come from where the config says, are what it pins, and stay where they are put."""
 
 import json
+import re
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,11 +137,11 @@ def test_a_path_with_nothing_there_is_refused(folder, path):
 
 
 def provenance_keys() -> set[str]:
-    """Keys of provenance.json as results/README.md promises them."""
+    """Keys of a data set's provenance.json as results/README.md promises them."""
     readme = (Path(__file__).parents[1] / "results" / "README.md").read_text()
-    line = next(line for line in readme.splitlines() if "provenance.json` | `name, kind" in line)
-    keys = line.split("`")[3].replace("(model, dataset)", "").replace("(UTC)", "").replace(" or parameters", "")
-    return {key.strip() for key in keys.split(",")}
+    line = next(line for line in readme.splitlines() if line.startswith("| `.../provenance.json` |"))
+    groups = re.findall("`([^`]*)`", line.split("|")[2])
+    return {key.strip() for group in groups for key in group.split(",")} - {"parameters"}
 
 
 def fetched(folder, name, **changed):
