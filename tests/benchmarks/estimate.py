@@ -30,10 +30,10 @@ What to know of these figures:
 - `sizes: libraries` is what the runtime's 575 MB were measured on; it is shown, and not counted.
 - The formulas were compared with runs of flan-t5-large and opt-125m like those below while they were written. That showed that
   a file's pages were counted for longer than they stay (+46 % and +9 %), which was mended; so these two are no blind tests.
-- Low estimates where rows are few: what tensors below 1 MB leave in the C library's heap is given back between two steps
-  (`trim_heap`), and within a step adds to the peak. With the limit at 128 kB (`return_freed_memory`), methods: quotes/qlora
+- Low estimates where rows are few: what tensors below 1 MB leave in the C library's heap is given back before a
+  validation (`trim_heap`), and within a step adds to the peak. With the limit at 128 kB (`return_freed_memory`), methods: quotes/qlora
   measured 2,320 MB (estimate -1.2 %), at 6.2 in place of 4.2 s a step, one run each; the limit stays where steps are faster.
-- `sizes` and `paper` were measured before the heap was given back between steps; their tensors are larger."""
+- `sizes` and `paper` were measured before the heap was given back; their tensors are larger."""
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 HEAD = (
     "run",

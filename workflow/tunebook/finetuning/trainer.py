@@ -91,12 +91,6 @@ class TokenTrainer(Trainer):
         real = (inputs["labels"] != NO_LOSS).reshape(len(inputs["labels"]), -1).any(dim=1)  # (B,)
         super()._track_num_input_tokens({**inputs, "attention_mask": inputs["attention_mask"] * real[:, None]})
 
-    def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
-        """Forward and backward pass of a micro-batch."""
-        loss = super().training_step(*arguments, **options)
-        trim_heap()
-        return loss
-
     def compute_loss(self, *arguments: Any, **options: Any) -> Any:
         """The loss of a micro-batch; a loss that is no number ends the run before it can spoil the weights."""
         loss = super().compute_loss(*arguments, **options)
@@ -122,8 +116,8 @@ class TokenTrainer(Trainer):
             processes.number() :: processes.count()
         ]
         rows = [self.validation_rows[index] for index in mine]
-        scored = score(self.model, rows, self.data_collator, self.args.per_device_eval_batch_size)
         trim_heap()
+        scored = score(self.model, rows, self.data_collator, self.args.per_device_eval_batch_size)
         found = {
             index: each for part in processes.gathered(list(zip(mine, scored, strict=True))) for index, each in part
         }
