@@ -10,7 +10,7 @@ REPORT ?= results/miniature/report.html
 .PHONY: help install report test test-slow test-paper test-browser test-slurm test-faults faults-table look check format clean
 
 help:
-	@echo "make report    install what is pinned and make the report of the miniature study (under 20 minutes on 2 cores)"
+	@echo "make report    install what is pinned and make the report of the miniature study (about 20 minutes on 2 cores)"
 	@echo "make test      install and run the tests (about 4 minutes)"
 	@echo "make test-paper    the paper study on tiny models, from a hub on loopback"
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
