@@ -85,6 +85,13 @@ def local_files(source):
     return sorted(str(file) for file in found if file.is_file())
 
 
+def fetched_for(wildcards, resources):
+    """What fetching reads its orders from. Studies share what is fetched: a study's file as a plain param would make another
+    one that names the same model or data set fetch it again. Params that come of resources run nothing again.
+    """
+    return STUDY_FILE
+
+
 def run_of(wildcards):
     """The run that the wildcards of a path name."""
     return RUNS[f"{wildcards.experiment}/{wildcards.method}/seed-{wildcards.seed}"]

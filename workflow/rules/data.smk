@@ -1,5 +1,3 @@
-# Studies share what is fetched. So the study's file is no param of these two rules: another study that names the same model
-# or data set would count as a change, and fetch it again.
 localrules:
     fetch_model,
     fetch_dataset,
@@ -19,9 +17,10 @@ rule fetch_model:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        study=fetched_for,
         identity=lambda wildcards: identity("fetch-model", wildcards.model),
     shell:
-        "python -m tunebook fetch-model --study {STUDY_FILE} --model {wildcards.model} --output {output.model} 2> {log}"
+        "python -m tunebook fetch-model --study {params.study} --model {wildcards.model} --output {output.model} 2> {log}"
 
 
 rule fetch_dataset:
@@ -36,10 +35,11 @@ rule fetch_dataset:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        study=fetched_for,
         identity=lambda wildcards: identity("fetch-dataset", wildcards.dataset),
         folder=subpath(output.raw, parent=True),
     shell:
-        "python -m tunebook fetch-dataset --study {STUDY_FILE} --dataset {wildcards.dataset} --output {params.folder} 2> {log}"
+        "python -m tunebook fetch-dataset --study {params.study} --dataset {wildcards.dataset} --output {params.folder} 2> {log}"
 
 
 rule prepare:
