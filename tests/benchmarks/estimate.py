@@ -33,7 +33,7 @@ What to know of these figures:
 - Low estimates where rows are few: what tensors below 1 MB leave in the C library's heap is given back before a
   validation (`trim_heap`), and within a step adds to the peak. With the limit at 128 kB (`return_freed_memory`), methods: quotes/qlora
   measured 2,320 MB (estimate -1.2 %), at 6.2 in place of 4.2 s a step, one run each; the limit stays where steps are faster.
-- `sizes` and `paper` were measured before the heap was given back; their tensors are larger."""
+- `sizes` and `paper` were measured before the heap was given back at all, `methods` with that after every step, too."""
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 HEAD = (
     "run",
