@@ -15,6 +15,7 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from tunebook.finetuning.names import HEADS
 from tunebook.records import write_text
 from tunebook.reporting import typeset
 from tunebook.reporting.diagnosis import diagnose_run
@@ -27,7 +28,6 @@ PIPELINES = {
     "seq2seq-lm": "text2text-generation",
     "sequence-classification": "text-classification",
 }
-HEADS = ("classifier", "score", "classification_head")  # those of finetuning/models.py, which imports torch
 LICENCES = (  # as the hub spells those that it knows; any other is "other", with its name
     "apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
     "cc-by-nc-sa-4.0", "cc-by-nc-sa-3.0", "gpl-3.0", "llama2", "llama3", "llama3.1", "llama3.2", "gemma", "openrail",

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunebook.cost.tape import Setting, Tape, Value, Weight
 from tunebook.errors import TunebookError
-from tunebook.finetuning.dropout_names import DROPOUTS
+from tunebook.finetuning.names import DROPOUTS
 
 
 @dataclass(frozen=True)

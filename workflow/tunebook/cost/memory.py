@@ -132,7 +132,7 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
         load_peak_bytes=runtime + load,
         train_peak_bytes=fixed + max(phases),
         validation_peak_bytes=fixed + seen.tape.half_copies + max(_loss_bytes(seen), _working_bytes(seen)),
-        stored_bytes=stored_bytes(run, architecture),
+        stored_bytes=_stored_bytes(weights, architecture),
     )
 
 
@@ -141,7 +141,11 @@ def stored_bytes(run: dict[str, Any], architecture: Architecture) -> int:
     trace = play(
         architecture.config, _untrained(run, gpu=False), Batch(1, 1, 1), encoder_decoder=run["model"]["encoder_decoder"]
     )
-    return sum(weight.elements for weight in trace.tape.weights if weight.stored) * architecture.stored_bytes
+    return _stored_bytes(trace.tape.weights, architecture)
+
+
+def _stored_bytes(weights: list[Weight], architecture: Architecture) -> int:
+    return sum(weight.elements for weight in weights if weight.stored) * architecture.stored_bytes
 
 
 def inference_bytes(run: dict[str, Any], architecture: Architecture, *, max_length: int, max_target_length: int) -> int:

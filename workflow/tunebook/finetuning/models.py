@@ -14,8 +14,8 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
-from tunebook.finetuning.dropout_names import DROPOUTS
 from tunebook.finetuning.memory import is_out_of_memory
+from tunebook.finetuning.names import DROPOUTS, HEADS
 from tunebook.finetuning.quantization import (
     COMPUTE_DTYPE,
     assert_quantized,
@@ -31,7 +31,6 @@ AUTO_CLASSES = {
     "sequence-classification": AutoModelForSequenceClassification,
 }
 PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
-HEADS = ("classifier", "score", "classification_head")  # new and trained whole, so never quantized
 
 
 def quiet_libraries() -> None:

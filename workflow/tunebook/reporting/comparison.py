@@ -112,8 +112,8 @@ class Choice:
 CHOICE_RULE = (
     "Among the methods of an experiment, those whose held-out loss is within {margin} nats a token of the lowest, or is "
     "not shown to be higher than it (the 95 % interval of the paired difference over rows includes zero), count as "
-    "equally good; of these, the one with the lowest peak memory in training is recommended. Loss and memory decide alone: what the verdicts find "
-    "in the answers of the recommended method is said beside it."
+    "equally good; of these, the one with the lowest peak memory in training is recommended. Loss and memory decide alone: "
+    "what the verdicts find in the answers of the recommended method is said beside it."
 )
 
 
