@@ -136,6 +136,8 @@ def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> 
             "dataset": "real toys",
             "rows": {"train": 99, "validation": 11},
             "loss_over": "batches",
+            "inferred": {"rows": "its number of steps"},
+            "margin": 0.1,
             "comparable": False,
             "why": "Another model.",
             "losses": losses,
@@ -227,7 +229,7 @@ def _write_run(
     write_json(folder / "evaluation.json", _evaluation(run, loss, rows, labels=index == 0, base=method == "base"))
     frame = {
         "row": [f"r{row}" for row in range(rows)],
-        "input": ["So many books, "] * rows,
+        "input": [f"So many books {row}, " for row in range(rows)],
         "reference": ["so little time."] * rows,
         "prediction": ["no time at all."] * rows,
         "loss": loss + generator.normal(0, 0.3, rows),
@@ -324,6 +326,13 @@ def _write_training(
             )
     columns = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "tokens", "wall_s"]
     write_csv(folder / "history.csv", pandas.DataFrame(lines, columns=columns))
+    spread = generator.normal(0, 0.2, VALIDATED)
+    frames = [
+        {"step": line["step"], "row": [f"v{row}" for row in range(VALIDATED)], "tokens": 10,
+         "loss": line["loss"] + spread - spread.mean() + generator.normal(0, 0.01, VALIDATED)}
+        for line in lines if line["split"] == "validation"
+    ]  # fmt: skip
+    write_parquet(folder / "validation.parquet", pandas.concat(map(pandas.DataFrame, frames), ignore_index=True))
     trainable, weights, optimizer, peak, wall = METHODS[method]
     record = {
         "run": run,

@@ -10,10 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from tests import tiny
 from tests.records import fake_study
 from tests.stages import prepared, run_stage
-from tunebook.baseline import baselines
+from tunebook.baseline import REGULARIZATION, baselines
 from tunebook.records import read_json
+from tunebook.reporting.contests import label_contests
 from tunebook.reporting.report_tables import metrics_table
-from tunebook.reporting.right_and_wrong import contests
 from tunebook.reporting.study_folder import read_study
 from tunebook.tables import build_tables
 
@@ -24,11 +24,12 @@ def rows(texts, labels, **more):
 
 
 TRAIN = rows(["up up", "up so", "up :)", "down so", "down :("], ["good"] * 3 + ["bad"] * 2)
+VALIDATION = rows(["up", "down"], ["good", "bad"])
 TEST = rows(["up", "down", "down !", "down down"], ["good", "bad", "bad", "good"])
 
 
 def test_baselines_by_hand():
-    found, predictions = baselines(TRAIN, TEST, ["good", "bad"])
+    found, predictions = baselines(TRAIN, VALIDATION, TEST, ["good", "bad"])
     assert predictions["majority"].tolist() == ["good"] * 4
     assert found["majority"]["metrics"] == pytest.approx(
         {"accuracy": 0.5, "macro_f1": (2 / 3 + 0) / 2, "invalid_answer_rate": 0}
@@ -36,20 +37,30 @@ def test_baselines_by_hand():
     assert predictions["TF-IDF"].tolist() == ["good", "bad", "bad", "bad"]
     assert found["TF-IDF"]["metrics"]["accuracy"] == 0.75
     assert found["TF-IDF"]["confusion"] == [[1, 1, 0], [0, 2, 0]]
-    assert baselines(TRAIN, TEST, ["good", "bad"])[1].equals(predictions)  # nothing is drawn
+    assert baselines(TRAIN, VALIDATION, TEST, ["good", "bad"])[1].equals(predictions)  # nothing is drawn
 
 
 def test_tf_idf_is_scikit_learns():
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)
-    model = LogisticRegression(max_iter=1000).fit(words.fit_transform(TRAIN["prompt"]), TRAIN["label"])
-    assert (
-        list(model.predict(words.transform(TEST["prompt"])))
-        == baselines(TRAIN, TEST, ["good", "bad"])[1]["TF-IDF"].tolist()
-    )
+    found, predictions = baselines(TRAIN, VALIDATION, TEST, ["good", "bad"])
+    model = LogisticRegression(C=found["TF-IDF"]["regularization"], max_iter=1000)
+    model.fit(words.fit_transform(TRAIN["prompt"]), TRAIN["label"])
+    assert list(model.predict(words.transform(TEST["prompt"]))) == predictions["TF-IDF"].tolist()
+
+
+def test_its_regularization_is_chosen_on_the_validation_rows():
+    train = rows(["up", "up", "up", "down"], ["good", "good", "good", "bad"])
+    strong, _ = baselines(train, rows(["up"], ["good"]), TEST, ["good", "bad"])
+    weak, predictions = baselines(train, rows(["up", "down"], ["good", "bad"]), TEST, ["good", "bad"])
+    assert strong["TF-IDF"]["regularization"] == min(REGULARIZATION)  # both are right: the stronger one is taken
+    assert weak["TF-IDF"]["regularization"] > min(REGULARIZATION)  # too strong, it knows the frequent label only
+    assert predictions["TF-IDF"].tolist()[:2] == ["good", "bad"]
 
 
 def test_rows_without_a_word_are_no_error():
-    found, _ = baselines(rows(["🙂", "🙁"], ["good", "bad"]), rows(["🙂"], ["good"]), ["good", "bad"])
+    found, _ = baselines(
+        rows(["🙂", "🙁"], ["good", "bad"]), rows(["🙂"], ["good"]), rows(["🙂"], ["good"]), ["good", "bad"]
+    )
     assert found["TF-IDF"]["metrics"]["accuracy"] == 1
 
 
@@ -82,7 +93,7 @@ def test_baselines_stand_between_base_and_the_methods(study):
 
 def test_each_method_meets_base_tf_idf_and_the_other_methods(study):
     experiment = study.experiments[0]
-    found = {(contest.left, contest.right): contest for contest in contests(experiment)}
+    found = {(contest.left, contest.right): contest for contest in label_contests(experiment)}
     assert set(found) == {
         (left, right) for left in ("int8-lora", "full") for right in ("base", "TF-IDF")
     } | {("int8-lora", "full")}  # fmt: skip
@@ -91,7 +102,8 @@ def test_each_method_meets_base_tf_idf_and_the_other_methods(study):
     right = numpy.arange(40) % 5 != 0
     assert contest.only_left == numpy.sum(left & ~right)
     assert contest.only_right == numpy.sum(~left & right)
-    assert contest.p == pytest.approx(binomtest(contest.only_left, contest.only_left + contest.only_right).pvalue)
+    alone = binomtest(contest.only_left, contest.only_left + contest.only_right).pvalue
+    assert alone <= contest.p <= 5 * alone  # adjusted for five pairs
     assert contest.words == ("full is right more often" if contest.p < 0.05 else "no difference shown")
     assert found["int8-lora", "full"].words == "no difference shown"
     assert found["full", "base"].words == "full is right more often"
@@ -99,7 +111,7 @@ def test_each_method_meets_base_tf_idf_and_the_other_methods(study):
 
 def test_without_labels_there_is_nothing_to_contest(tmp_path):
     study = read_study(fake_study(tmp_path, experiments=2))
-    assert contests(study.experiments[1]) == []
+    assert label_contests(study.experiments[1]) == []
     assert [one.method for one in study.experiments[1].baselines] == ["base, 2 examples"]
     lines = build_tables(study)["comparisons"]
     assert set(lines.loc[lines["test"] == "answers", "experiment"]) == {"experiment-0"}

@@ -209,7 +209,15 @@ def written(finished_study, tmp_path_factory):
     found[".../provenance.json"] = set(models_record) | set(
         read_json(models.parent / "datasets" / "lines" / "provenance.json")
     )
-    for file in ("run.json", "evaluation.json", "samples.json", "training.json", "history.csv", "predictions.parquet"):
+    for file in (
+        "run.json",
+        "evaluation.json",
+        "samples.json",
+        "training.json",
+        "history.csv",
+        "validation.parquet",
+        "predictions.parquet",
+    ):
         place = "runs/{experiment}/{method}/seed-{seed}/" if file == "run.json" else ".../"
         found[place + file] = set()
         for path in results.glob(f"runs/words/*/seed-0/{file}"):

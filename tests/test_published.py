@@ -19,7 +19,7 @@ from tunebook.configuration.validation import validate
 from tunebook.report import render
 from tunebook.reporting.published import comparability, source_name
 from tunebook.reporting.study_folder import Experiment, read_study
-from tunebook.tables import build_tables
+from tunebook.tables import build_tables, published_table
 
 HUB = {"type": "hub", "id": "owner/quotes", "revision": "0" * 40}
 SAME = {
@@ -28,6 +28,8 @@ SAME = {
     "dataset": "owner/quotes",
     "rows": {"train": 80, "validation": 10},
     "loss_over": "tokens",
+    "inferred": {},
+    "margin": 0.1,
     "comparable": True,
     "why": "same arguments.",
     "losses": [],
@@ -69,6 +71,9 @@ def test_the_same_of_everything_is_comparable():
         ),
         ({"rows": None, "loss_over": None}, True,
          "same arguments; its split is not known; what its loss is a mean over is not known"),
+        ({"inferred": {"dataset": "its number of steps"}}, False,
+         "same arguments; its data set was inferred from its number of steps"),
+        ({"inferred": {"rows": "its number of steps"}}, True, "same arguments"),
         ({"loss_over": "batches"}, True, "same arguments; its loss is a mean over batches, ours over tokens"),
     ],
 )  # fmt: skip
@@ -86,17 +91,45 @@ def test_every_published_loss_has_a_line_with_its_difference(tmp_path):
     study = read_study(fake_study(tmp_path, experiments=3, methods=2))
     table = build_tables(study)["published"]
     assert table.columns.tolist() == [
-        "experiment", "method", "seed", "epoch", "loss", "published", "our_epoch", "ours", "difference", "comparable",
-        "why",
+        "experiment", "method", "seed", "epoch", "loss", "published", "our_epoch", "ours", "difference", "verdict",
+        "comparable", "why",
     ]  # fmt: skip
     first = table[table["experiment"] == "experiment-0"]
     assert first[["epoch", "loss", "published"]].values.tolist() == [
         [1, "validation", 0.111], [2, "training", 0.222], [2, "validation", 0.333],
     ]  # fmt: skip
-    assert (first["difference"] - (first["ours"] - first["published"])).abs().max() < 1e-12
+    assert first["difference"].isna().all()  # nothing to compare, so no difference is printed
+    assert set(first["verdict"]) == {"not comparable"}
     assert set(first["comparable"]) == {"no"}
     assert set(first["why"]) == {"Another model"}
     assert "experiment-1" not in set(table["experiment"])  # nothing was published for it
+
+
+@pytest.mark.parametrize(
+    ("theirs", "verdict"), [(1.0, "reproduced"), (1.09, "not shown"), (1.4, "contradicted"), (0.5, "contradicted")]
+)
+def test_a_comparable_validation_loss_is_judged_by_equivalence(tmp_path, theirs, verdict):
+    """Ours is 1.0 at the end of epoch 2, with a 90 % interval of about 0.03 to either side; the margin is a tenth."""
+    folder = fake_study(tmp_path, experiments=1, methods=1)
+    record = json.loads((folder / "study.json").read_text())
+    told = record["experiments"]["experiment-0"]["published"]
+    told |= {"model": "fake-wheel", "dataset": "toys", "comparable": True}
+    told["losses"] = [{"epoch": 2, "training_loss": 0.5, "validation_loss": theirs}]
+    record["datasets"]["toys"]["source"] = {"type": "wheel", "package": "toys"}
+    (folder / "study.json").write_text(json.dumps(record))
+    (place,) = folder.glob("runs/experiment-0/int8-lora/*")
+    history = pandas.read_csv(place / "history.csv")
+    last = history.index[history["split"] == "validation"][-1]
+    history.loc[last, "loss"] = 1.0
+    history.to_csv(place / "history.csv", index=False)
+    rows = pandas.DataFrame(
+        {"step": int(history["step"][last]), "row": range(12), "loss": [0.95, 1.05] * 6, "tokens": 9}
+    )
+    rows.to_parquet(place / "validation.parquet")
+    lines = published_table(read_study(folder)).set_index("loss")
+    assert lines.loc["validation", "verdict"] == verdict
+    assert lines.loc["validation", "difference"] == pytest.approx(1.0 - theirs)
+    assert lines.loc["training", "verdict"] == ""
 
 
 def test_a_published_epoch_that_was_not_reached_has_no_difference(tmp_path):
@@ -136,7 +169,7 @@ def test_figures_of_another_epoch_keep_theirs_and_are_held_against_nothing(tmp_p
     assert losses["epoch"].round(6).tolist() == [0.2, 1, 2]
     assert losses["published_validation_loss"].fillna(0).tolist() == [0, 0.111, 0.333]
     said = section(render(finish(folder), TEMPLATES), "experiment-experiment-0")
-    assert re.search(r"1 validation 0\.1110 [23]\.\d{4} after 0\.2 epochs – no", said)
+    assert re.search(r"1 validation 0\.1110 [23]\.\d{4} after 0\.2 epochs – not comparable", said)
     assert "2 training 0.2220 – not reached" in said
     assert "Epochs epochs 1 and 2 after 0.2 no" in said
 
@@ -151,7 +184,7 @@ def test_the_split_is_told_by_the_rows_that_were_used(tmp_path):
 def test_the_report_shows_them_with_the_verdict_and_its_grounds(tmp_path):
     said = section(render(finish(fake_study(tmp_path, experiments=1, methods=1)), TEMPLATES), "experiment-experiment-0")
     assert "Published against reproduced" in said
-    assert "Epoch Loss Published Ours Difference Comparable 1 validation 0.1110" in said
+    assert "Epoch Loss Published Ours Difference Verdict 1 validation 0.1110" in said
     assert "They are not comparable with ours : Another model." in said
     assert (
         "What Published Ours The same? Model a larger one fake-wheel no Data real toys toys, generated by this project no Split"
@@ -163,7 +196,7 @@ def test_the_report_shows_them_with_the_verdict_and_its_grounds(tmp_path):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        (FILE, {"sentiment": True, "chatbot": False, "medical": True, "quotes": False}),
+        (FILE, {"sentiment": True, "chatbot": False, "medical": False, "quotes": False}),
         (FILE.with_name("config.yaml"), dict.fromkeys(("sentiment", "chatbot", "medical", "quotes"), False)),
     ],
 )

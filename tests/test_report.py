@@ -296,9 +296,9 @@ def test_a_recommended_method_whose_answers_are_bad_is_recommended_with_that_wor
 
 def test_verdicts_on_few_rows_say_their_number(html, tmp_path):
     assert "Better than base, on 30 rows only" in section(html, "experiment-experiment-0")
-    html = render(finish(fake_study(tmp_path, experiments=1, rows=60)), TEMPLATES)
-    assert "rows only" not in html
-    assert "Of fewer than 50 test rows such an interval is too narrow" in section(html, "how")
+    html = render(finish(fake_study(tmp_path, experiments=1, rows=120)), TEMPLATES)
+    assert "rows only" not in section(html, "experiment-experiment-0")
+    assert "Below 100 test rows an interval is a little too narrow" in section(html, "how")
 
 
 def test_the_rows_that_were_validated_on_are_told(html):

@@ -4,17 +4,16 @@ import json
 import math
 from dataclasses import replace
 
-import numpy
 import pandas
 import pytest
-from scipy.stats import binomtest
 
 from tests.records import fake_study
 from tunebook.errors import TunebookError
-from tunebook.reporting.comparison import Difference, choose, loss_difference, mcnemar, paired_difference
-from tunebook.reporting.loss_contests import AgainstExamples
+from tunebook.reporting.comparison import choose, loss_difference
+from tunebook.reporting.contests import AgainstExamples
 from tunebook.reporting.report_tables import losses_table, methods_table, metrics_table
 from tunebook.reporting.study_folder import read_study
+from tunebook.statistics.paired import Difference
 from tunebook.tables import build_tables, losses_of, markdown, write_tables
 
 
@@ -113,7 +112,11 @@ def test_methods_are_compared_with_examples_in_the_prompt_row_by_row(study, tabl
     assert line["verdict"] == ("no difference shown" if expected.low < 0 < expected.high else "lora has the lower loss")
     assert ("experiment-2", "loss", "full", "qlora") in lines.index
     assert ("experiment-2", "answers", "lora", "base") not in lines.index  # no labels
-    assert math.isnan(lines.loc[("experiment-0", "answers", "int8-lora", "TF-IDF"), "difference"])
+    answers = lines.loc[("experiment-0", "answers", "int8-lora", "TF-IDF")]
+    right = [run.scores["correct"].mean() for run in study.experiments[0].methods["int8-lora"]]
+    assert len(right) == 2  # all seeds count, so no rows are those that one run alone gets right
+    assert answers["difference"] == pytest.approx(sum(right) / 2 - 0.8)
+    assert pandas.isna(answers["only_left"])
 
 
 def test_words_against_examples_follow_the_interval():
@@ -154,34 +157,6 @@ def test_a_broken_record_is_named(tmp_path):
         read_study(folder)
 
 
-def test_the_paired_difference_is_the_difference_of_the_losses():
-    generator = numpy.random.default_rng(1)
-    left, tokens = generator.normal(2, 0.5, 200), generator.integers(1, 30, 200)
-    right = left + 0.2 + generator.normal(0, 0.1, 200)
-    difference = paired_difference(left, right, tokens)
-    assert difference.mean == pytest.approx(numpy.average(left, weights=tokens) - numpy.average(right, weights=tokens))
-    assert difference.low < -0.2 < difference.high
-    assert difference.high - difference.low < 0.1  # paired: the spread of the rows themselves drops out
-    assert difference.shown
-    assert paired_difference(left, right, tokens) == difference  # seeded
-
-
-def test_no_difference_is_shown_between_like_runs():
-    losses = numpy.random.default_rng(1).normal(2, 0.5, 100)
-    assert not paired_difference(losses, losses[::-1], numpy.ones(100)).shown
-    assert not paired_difference(losses, losses, numpy.ones(100)).shown
-    assert not paired_difference(losses[:0], losses[:0], numpy.ones(0)).shown
-
-
-@pytest.mark.parametrize(("only_left", "only_right"), [(0, 0), (1, 7), (12, 3), (5, 5)])
-def test_mcnemar_is_a_binomial_test_of_the_discordant_rows(only_left, only_right):
-    left = numpy.array([True] * only_left + [False] * only_right + [True] * 4)
-    right = numpy.array([False] * only_left + [True] * only_right + [True] * 4)
-    trials = only_left + only_right
-    expected = binomtest(only_left, trials).pvalue if trials else 1.0
-    assert mcnemar(left, right) == pytest.approx(expected)
-
-
 def test_among_equals_the_method_of_least_memory_is_chosen(study, tmp_path):
     experiment = study.experiments[-1]
     choice = choose(experiment)
@@ -191,16 +166,35 @@ def test_among_equals_the_method_of_least_memory_is_chosen(study, tmp_path):
     assert choose(study.experiments[0]) is None  # one method is no choice
 
 
-def test_a_method_shown_to_be_worse_is_not_chosen(tmp_path):
+def shifted(folder, experiment, method, by):
+    """Raise the validation losses of a fake run, and nothing else."""
+    place = folder / "runs" / experiment / method / "seed-1"
+    record = json.loads((place / "training.json").read_text())
+    raised = record["best_validation_loss"] + by
+    (place / "training.json").write_text(json.dumps(record | {"best_validation_loss": raised}))
+    frame = pandas.read_parquet(place / "validation.parquet")
+    frame.assign(loss=frame["loss"] + by).to_parquet(place / "validation.parquet")
+
+
+def test_a_method_shown_to_be_worse_on_validation_rows_is_not_chosen(tmp_path):
     folder = fake_study(tmp_path, experiments=1, methods=4)
     for name in ("qlora", "int8-lora"):  # the two that need least memory
-        place = folder / "runs/experiment-0" / name / "seed-1"
-        record = json.loads((place / "evaluation.json").read_text())
-        (place / "evaluation.json").write_text(json.dumps(record | {"loss": record["loss"] + 1}))
-        frame = pandas.read_parquet(place / "predictions.parquet")
-        frame.assign(loss=frame["loss"] + 1).to_parquet(place / "predictions.parquet")
+        shifted(folder, "experiment-0", name, by=1)
     experiment = read_study(folder).experiments[0]
     choice = choose(experiment)
     assert set(choice.rivals) == {"full", "lora"}
     assert choice.method == "lora"
-    assert loss_difference(experiment.methods["qlora"], experiment.methods["lora"]).shown
+
+
+def test_the_test_rows_take_no_part_in_the_choice(tmp_path):
+    folder = fake_study(tmp_path, experiments=1, methods=4)
+    before = choose(read_study(folder).experiments[0])
+    place = folder / "runs/experiment-0" / before.method / "seed-1"
+    record = json.loads((place / "evaluation.json").read_text())
+    (place / "evaluation.json").write_text(json.dumps(record | {"loss": record["loss"] + 1}))
+    frame = pandas.read_parquet(place / "predictions.parquet")
+    frame.assign(loss=frame["loss"] + 1).to_parquet(place / "predictions.parquet")
+    after = read_study(folder).experiments[0]
+    assert choose(after).method == before.method
+    other = next(name for name in after.methods if name != before.method)
+    assert loss_difference(after.methods[before.method], after.methods[other]).shown

@@ -193,7 +193,7 @@ def records_of(experiments):
     for run in RUNS.values():
         if run.experiment in experiments:
             names = ["evaluation.json", "predictions.parquet", "samples.json"]
-            names += ["training.json", "history.csv"] if run.trained else []
+            names += ["training.json", "history.csv", "validation.parquet"] if run.trained else []
             files += [f"{RESULTS}/runs/{run.name}/{name}" for name in names]
     for name in experiments:
         experiment = STUDY.experiments[name]

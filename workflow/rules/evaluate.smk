@@ -63,7 +63,8 @@ use rule evaluate as sample with:
 rule baseline:
     input:
         rows=lambda wildcards: [
-            f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
+            f"{dataset_of(wildcards)}/{split}.parquet"
+            for split in ("train", "validation", "test")
         ],
         code=code("baseline"),
     output:

@@ -10,6 +10,7 @@ rule train:
             f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/adapter"
         ),
         history=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/history.csv",
+        validation=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/validation.parquet",
         record=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/training.json",
     log:
         f"{RESULTS}/logs/train/{{experiment}}.{{method}}.seed-{{seed}}.log",

@@ -26,40 +26,61 @@ from tunebook.records import read_spec, write_json, write_parquet
 SPLIT = "test"
 
 
+REGULARIZATION = (0.1, 1.0, 10.0, 100.0)  # inverse strengths C of logistic regression, from strong to weak
+
+
 def majority() -> Any:
     """Answers every row with the label that is most frequent among the training rows."""
     return DummyClassifier(strategy="most_frequent")
 
 
-def tf_idf() -> Any:
-    """Logistic regression on TF-IDF weights of words and pairs of words, trained on the same training rows (scikit-learn)."""
+def tf_idf(strength: float = 1.0) -> Any:
+    """Logistic regression on TF-IDF weights of words and pairs of words, trained on the same training rows (scikit-learn);
+    the strength of its regularization is chosen on the validation rows."""
     # Signs count as words, so that no row is without any; no random numbers are drawn
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)
-    return make_pipeline(words, LogisticRegression(max_iter=1000))
+    return make_pipeline(words, LogisticRegression(C=strength, max_iter=1000))
 
 
-BASELINES: dict[str, Callable[[], Any]] = {"majority": majority, "TF-IDF": tf_idf}
+BASELINES: dict[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
+    "majority": (majority, ()),
+    "TF-IDF": (tf_idf, REGULARIZATION),
+}
 
 
 def baselines(
-    train: pandas.DataFrame, test: pandas.DataFrame, names: list[str]
+    train: pandas.DataFrame, validation: pandas.DataFrame, test: pandas.DataFrame, names: list[str]
 ) -> tuple[dict[str, dict[str, Any]], pandas.DataFrame]:
-    """Train and score all baselines. `train`, `test`: a split's rows; `names`: the labels.
+    """Train and score all baselines. `train`, `validation`, `test`: a split's rows; `names`: the labels.
 
     Returns baseline -> its metrics as evaluation.json has them, and the predictions: row, reference, a column a baseline.
     """
-    texts, labels = {"train": _texts(train), "test": _texts(test)}, test["label"].tolist()
+    labels = test["label"].tolist()
     predictions = pandas.DataFrame({"row": test["row"].tolist(), "reference": labels})
     found = {}
-    for name, make in BASELINES.items():
+    for name, (make, strengths) in BASELINES.items():
         start = time.perf_counter()
-        given = [str(label) for label in make().fit(texts["train"], train["label"].tolist()).predict(texts["test"])]
+        fitted, strength = _fitted(make, strengths, train, validation)
+        given = [str(label) for label in fitted.predict(_texts(test))]
         wall_s = round(time.perf_counter() - start, 3)
         told = metrics.label_record(labels, given, names, intervals={})
         definition = inspect.getdoc(make).split("\n\n")[0].replace("\n", " ")
-        found[name] = {"definition": definition, "wall_s": wall_s, **told}
+        found[name] = {"definition": definition, "wall_s": wall_s, "regularization": strength, **told}
         predictions[name] = given
     return found, predictions
+
+
+def _fitted(
+    make: Callable[..., Any], strengths: tuple[float, ...], train: pandas.DataFrame, validation: pandas.DataFrame
+) -> tuple[Any, float | None]:
+    """The classifier with the most right answers on the validation rows, and its strength; the stronger one of equals."""
+    texts, labels = _texts(train), train["label"].tolist()
+    if not strengths:
+        return make().fit(texts, labels), None
+    fitted = {strength: make(strength).fit(texts, labels) for strength in strengths}
+    scores = {c: one.score(_texts(validation), validation["label"].tolist()) for c, one in fitted.items()}
+    best = max(strengths, key=scores.__getitem__)
+    return fitted[best], best
 
 
 def _texts(rows: pandas.DataFrame) -> list[str]:
@@ -80,8 +101,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     names = read_spec(args.study, "tokenize", args.experiment)["labels"]
-    train, test = (pandas.read_parquet(args.dataset / f"{split}.parquet") for split in ("train", SPLIT))
-    found, predictions = baselines(train, test, names)
+    splits = (pandas.read_parquet(args.dataset / f"{split}.parquet") for split in ("train", "validation", SPLIT))
+    train, validation, test = splits
+    found, predictions = baselines(train, validation, test, names)
     record = {
         "experiment": args.experiment,
         "split": SPLIT,

@@ -24,26 +24,23 @@ from tunebook.reporting.comparison import (
     CHOICE_MARGIN,
     CHOICE_RULE,
     FEW_ROWS,
-    RESAMPLES,
     Choice,
-    Difference,
     choose,
     correct_pair,
     loss_difference,
-    mcnemar,
 )
+from tunebook.reporting.contests import LABELS_RULE, against_examples
 from tunebook.reporting.curves import RUNNING_MEAN
 from tunebook.reporting.diagnosis import RULES, diagnose_run, validated_words
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
-from tunebook.reporting.loss_contests import against_examples
 from tunebook.reporting.mending import mending, turn
-from tunebook.reporting.published import comparability
-from tunebook.reporting.right_and_wrong import LEVEL, MCNEMAR_RULE
+from tunebook.reporting.published import REPRODUCED_RULE, comparability
 from tunebook.reporting.side_effects import quantization_alone, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.summary import summary
+from tunebook.statistics.paired import LEVEL, Difference, mcnemar
 from tunebook.tables import build_tables
 
 MEDICAL_WORDS = ("medic", "clinic", "medtext", "patient")
@@ -94,9 +91,9 @@ def context(study: Study) -> dict[str, Any]:
         "definitions": definitions(study),
         "rules": RULES,
         "labelled": any(experiment.has_labels for experiment in study.experiments),
-        "mcnemar_rule": MCNEMAR_RULE,
+        "labels_rule": LABELS_RULE,
+        "reproduced_rule": REPRODUCED_RULE,
         "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
-        "resamples": RESAMPLES,
         "few_rows": FEW_ROWS,
         "running_mean": RUNNING_MEAN,
         "fewest_answers": text_metrics.FEWEST,
@@ -190,11 +187,18 @@ def outcome(difference: Difference) -> tuple[str, str]:
 
 
 def rivalry(experiment: Experiment, choice: Choice | None) -> list[dict[str, Any]]:
-    """Each method against the one of lowest loss; empty where there is one method only."""
+    """Each method against the one of lowest validation loss: on the validation rows, which decide, and on the test rows.
+    Empty where there is one method only."""
     if choice is None:
         return []
+    methods = experiment.methods
     return [
-        {"method": method, "best": choice.best, "difference": difference, "shown": difference.shown}
+        {
+            "method": method,
+            "best": choice.best,
+            "validation": difference,
+            "test": loss_difference(methods[method], methods[choice.best]),
+        }
         for method, difference in choice.differences.items()
     ]
 

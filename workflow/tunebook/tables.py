@@ -11,11 +11,10 @@ import pandas
 
 from tunebook.records import write_csv, write_text
 from tunebook.reporting.comparison import loss_difference, over_seeds, share_removed
+from tunebook.reporting.contests import LabelContest, LossContest, label_contests, loss_contests
 from tunebook.reporting.curves import EPOCH_SLACK, same_epoch
 from tunebook.reporting.diagnosis import diagnose_run
-from tunebook.reporting.loss_contests import loss_contests
-from tunebook.reporting.published import comparability
-from tunebook.reporting.right_and_wrong import contests
+from tunebook.reporting.published import comparability, verdict
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.typeset import number
 
@@ -25,7 +24,7 @@ TITLES = {
     "published": "Published against reproduced losses, and whether they may be compared",
     "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
     "seeds": "Seeds: mean and range of each metric over the runs of a method",
-    "comparisons": "Pairs on the same rows: losses by a paired bootstrap, right against wrong answers by McNemar's exact test",
+    "comparisons": "Pairs on the same rows: paired differences of losses, and of right answers; p adjusted by Holm's method",
     "methods": "Methods: what is trained, what is stored, memory, time, loss",
 }
 
@@ -104,12 +103,12 @@ def _published_name(column: str) -> str:
 
 
 def published_table(study: Study) -> pandas.DataFrame:
-    """Every published loss against ours: `difference` is ours minus the published one, where both are of the same epoch;
-    `comparable`, yes or no, and why."""
+    """Every published loss against ours. `difference`: ours minus the published one, where the two are comparable and of
+    the same epoch; `verdict`: whether a validation loss is reproduced; `comparable`, yes or no, and why."""
     frames = [published_of(experiment, run) for experiment in study.experiments for run in experiment.runs]
     columns = [
-        "experiment", "method", "seed", "epoch", "loss", "published", "our_epoch", "ours", "difference", "comparable",
-        "why",
+        "experiment", "method", "seed", "epoch", "loss", "published", "our_epoch", "ours", "difference", "verdict",
+        "comparable", "why",
     ]  # fmt: skip
     lines = [line for frame in frames for line in frame]
     return pandas.DataFrame(lines, columns=columns)
@@ -119,7 +118,7 @@ def published_of(experiment: Experiment, run: Run) -> list[dict[str, Any]]:
     """A line a published loss, by its own epoch.
 
     Ours is of that epoch, or of the part of it after which the run ended: then there is no difference, and `our_epoch`
-    says how far it came; NaN where the run did not come into that epoch at all.
+    says where it ended. It is NaN where the run did not reach that epoch at all.
     """
     if experiment.spec["published"] is None:
         return []
@@ -129,14 +128,20 @@ def published_of(experiment: Experiment, run: Run) -> list[dict[str, Any]]:
     for theirs in sorted(experiment.spec["published"]["losses"], key=lambda line: line["epoch"]):
         ours = _loss_within(run.epochs, theirs["epoch"])
         alike = ours is not None and same_epoch(ours["epoch"], theirs["epoch"])
-        verdict = {"comparable": "yes" if told.comparable and alike else "no", "why": told.why}
+        comparable = told.comparable and alike
+        shown = {"comparable": "yes" if comparable else "no", "why": told.why}
         for loss in ("training", "validation"):
             published = theirs[f"{loss}_loss"]
             if published is not None:
                 mine = math.nan if ours is None else ours[f"{loss}_loss"]
                 figures = {"epoch": float(theirs["epoch"]), "loss": loss, "published": published}
                 figures |= {"our_epoch": math.nan if ours is None else ours["epoch"], "ours": mine}
-                lines.append({**shared, **figures, "difference": mine - published if alike else math.nan, **verdict})
+                figures["difference"] = mine - published if comparable else math.nan
+                figures["verdict"] = "not comparable"
+                if comparable:
+                    step = run.validation_step(ours["epoch"])
+                    figures["verdict"] = verdict(experiment, run, step, published) if loss == "validation" else ""
+                lines.append({**shared, **figures, **shown})
     return lines
 
 
@@ -169,25 +174,29 @@ def seeds_table(study: Study) -> pandas.DataFrame:
 
 
 def comparisons_table(study: Study) -> pandas.DataFrame:
-    """Pairs on the same rows: their losses by a paired bootstrap, and by McNemar's test where they answer with labels.
+    """Pairs on the same rows: their losses and, where they answer with labels, their right answers.
 
-    experiment, test (loss, answers), left, right, rows; difference (left less right, nats a token), low, high for losses;
-    only_left, only_right, p for answers; verdict.
+    experiment, test (loss, answers), left, right, rows; difference (left less right: nats a token, or share of right
+    answers), low, high; only_left, only_right where two runs answer with labels; p (adjusted); verdict.
     """
     lines = []
     for experiment in study.experiments:
         for one in loss_contests(experiment):
             told = {"left": one.left, "right": one.right, "rows": one.difference.rows}
-            told |= {"difference": one.difference.mean, "low": one.difference.low, "high": one.difference.high}
-            lines.append({"experiment": experiment.name, "test": "loss", **told, "verdict": one.words})
-        for one in contests(experiment):
-            told = {name: getattr(one, name) for name in ("left", "right", "rows", "only_left", "only_right", "p")}
-            lines.append({"experiment": experiment.name, "test": "answers", **told, "verdict": one.words})
+            lines.append({"experiment": experiment.name, "test": "loss", **told, **_figures(one)})
+        for one in label_contests(experiment):
+            told = {name: getattr(one, name) for name in ("left", "right", "rows", "only_left", "only_right")}
+            lines.append({"experiment": experiment.name, "test": "answers", **told, **_figures(one)})
     columns = [
         "experiment", "test", "left", "right", "rows", "difference", "low", "high", "only_left", "only_right", "p",
         "verdict",
     ]  # fmt: skip
     return pandas.DataFrame(lines, columns=columns).astype({"only_left": "Int64", "only_right": "Int64"})
+
+
+def _figures(one: LossContest | LabelContest) -> dict[str, Any]:
+    difference = {"difference": one.difference.mean, "low": one.difference.low, "high": one.difference.high}
+    return {**difference, "p": one.p, "verdict": one.words}
 
 
 def method_line(run: Run) -> dict[str, Any]:

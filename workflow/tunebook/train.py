@@ -45,6 +45,7 @@ from tunebook.records import (
     sha256_of_folder,
     write_csv,
     write_json,
+    write_parquet,
 )
 from tunebook.source_code import code_of
 
@@ -127,6 +128,7 @@ def _train_once(
     facts |= {"micro_batch": micro_batch, "processes": processes.count(), "device": _device_name(), **size_of(model)}
     try:
         facts.setdefault("initial_validation_loss", trainer.validation_loss())
+        facts.setdefault("validation_rows", _validation_rows(trainer))
         keeper.listen()
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     finally:
@@ -137,6 +139,15 @@ def _train_once(
             f"stopped by {keeper.stopped_by} after step {trainer.state.global_step} of {schedule.total}; run again to go on"
         )
     return newest, checkpoints.read_seal(newest)["facts"]
+
+
+def _validation_rows(trainer: TokenTrainer) -> dict[str, Any]:
+    """The validation rows, their supervised tokens and, by step, their losses; step 0 is the model before training."""
+    return {
+        "row": [line["row"] for line in trainer.validation_rows],
+        "tokens": [tokens for _, tokens in trainer.validated],
+        "losses": {"0": trainer.row_losses()},
+    }
 
 
 def _device_name() -> str:
@@ -173,6 +184,15 @@ def history_of(state: dict[str, Any], initial_validation_loss: float) -> pandas.
     return pandas.DataFrame(lines, columns=HISTORY)
 
 
+def validation_of(rows: dict[str, Any]) -> pandas.DataFrame:
+    """validation.parquet: the loss of every validation row at every validation, in nats a supervised token."""
+    frames = [
+        pandas.DataFrame({"step": int(step), "row": rows["row"], "loss": losses, "tokens": rows["tokens"]})
+        for step, losses in rows["losses"].items()
+    ]
+    return pandas.concat(frames, ignore_index=True)
+
+
 def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict[str, Any], output: Path) -> None:
     """Publish the best checkpoint's weights, the history and, last, the record."""
     state = read_json(newest / "trainer_state.json")
@@ -185,6 +205,8 @@ def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict
             shutil.copyfile(file, folder / file.name)
     history = history_of(state, facts["initial_validation_loss"])
     write_csv(output / "history.csv", history)
+    facts = dict(facts)
+    write_parquet(output / "validation.parquet", validation_of(facts.pop("validation_rows")))
     tokens = int(history["tokens"].max())
     record = {
         "run": run["run"],

@@ -256,8 +256,14 @@ class Published(Section):
     loss_over: Literal["tokens", "batches"] | None = Field(
         None, description="what the validation loss is a mean over; null: not known"
     )
-    comparable: bool = Field(description="may the two be compared, as far as no record can tell?")
+    comparable: bool = Field(
+        description="whether the two may be compared; false where a difference is known that no record shows"
+    )
     why: Text = Field(description="why they may, or may not, be compared")
+    inferred: dict[Literal["model", "dataset", "rows", "loss_over", "epochs"], Text] = Field(
+        {}, description="what the source does not state itself -> what it was inferred from"
+    )
+    margin: float = Field(0.1, gt=0, lt=1, description="losses count as equal within this share of the published one")
     losses: tuple[PublishedLoss, ...]
 
 

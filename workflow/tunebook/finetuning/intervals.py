@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy
 from scipy import stats
 
+from tunebook.statistics.paired import ratio_interval
+
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
@@ -19,10 +21,8 @@ def middle(values: Sequence[float] | numpy.ndarray) -> tuple[float, float]:
 
 
 def loss_interval(losses: list[float], tokens: list[int]) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the loss over rows (Efron and Tibshirani 1993, chapter 13), seeded."""
-    generator = numpy.random.default_rng(0)
-    drawn = generator.integers(0, len(losses), size=(RESAMPLES, len(losses)))
-    return middle(numpy.asarray(losses)[drawn].sum(axis=1) / numpy.asarray(tokens)[drawn].sum(axis=1))
+    """95 % interval of the loss over rows. losses: summed over each row's tokens."""
+    return ratio_interval(losses, tokens)
 
 
 def mean_interval(values: numpy.ndarray) -> tuple[float, float]:

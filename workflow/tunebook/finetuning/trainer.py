@@ -70,6 +70,9 @@ class TokenTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # the loss is ours; no model needs to know the number of tokens
         self._loss_shifts_labels = collate.task == "causal-lm"  # what else would be counted is the first target token
         self.rows, self.validation_rows = rows, validation_rows
+        self.validated: list[
+            tuple[float, int]
+        ] = []  # (summed loss, tokens) of each validation row, at the last validation
         self.wall_before, self.started = wall_s, time.monotonic()
 
     @property
@@ -121,7 +124,12 @@ class TokenTrainer(Trainer):
         found = {
             index: each for part in processes.gathered(list(zip(mine, scored, strict=True))) for index, each in part
         }
-        return mean_over_tokens([found[index] for index in range(len(self.validation_rows))])
+        self.validated = [found[index] for index in range(len(self.validation_rows))]
+        return mean_over_tokens(self.validated)
+
+    def row_losses(self) -> list[float]:
+        """Loss of each validation row at the last validation, in nats a supervised token."""
+        return [loss / tokens for loss, tokens in self.validated]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the seconds of training to what Trainer logs."""
@@ -178,6 +186,7 @@ class Keeper(TrainerCallback):
         return 3 * self.slowest_step_s + 1.5 * self.slowest_pause_s + SECONDS_TO_END
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        self.facts["validation_rows"]["losses"][str(state.global_step)] = self.trainer.row_losses()
         losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
         since_best = len(losses) - 1 - losses.index(min(losses))
         if self.patience is not None and since_best >= self.patience:

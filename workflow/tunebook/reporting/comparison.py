@@ -1,23 +1,17 @@
-"""Two runs on the same held-out rows: paired differences, what they show, and which method to choose.
-
-Intervals are 95 % percentile bootstrap intervals over rows (Efron & Tibshirani 1993, chapter 13), seeded, so that the
-same predictions always give the same words.
-"""
+"""Methods on the same held-out rows: paired differences of their losses, and which method to choose."""
 
 from __future__ import annotations
 
-import functools
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy
 import pandas
 
-from tunebook.reporting.study_folder import Baseline, Experiment, Prompted, Run
+from tunebook.reporting.study_folder import Baseline, Experiment, Run
+from tunebook.statistics.paired import Difference, Scores, paired_difference
 
-RESAMPLES = 2000
-BOOTSTRAP_SEED = 20231
-FEW_ROWS = 50  # below so many test rows a verdict says how many: bootstrap intervals of few rows are too narrow
+FEW_ROWS = 100  # below so many test rows a verdict says how many: intervals over few rows cover less than they say
 CHOICE_MARGIN = 0.02  # nats a token: a smaller loss of quality is not worth a larger machine
 HIGHER_IS_BETTER = (
     "accuracy", "macro_f1", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
@@ -27,67 +21,40 @@ LOWER_IS_BETTER = (
     "loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition", "neutral_loss",
     "verbatim_training", "verbatim_difference",
 )  # fmt: skip
+Runs = tuple[Run | Baseline, ...]  # of one method, one a seed
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference of losses over rows, in nats a token, with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    rows: int
-
-    @property
-    def shown(self) -> bool:
-        """Whether the interval leaves zero out: else "no difference shown" is all that can be said."""
-        return self.rows > 1 and (self.low > 0 or self.high < 0)
+def loss_difference(left: Runs, right: Runs) -> Difference:
+    """Difference of two methods' losses, left - right, on the test rows that both scored; rows of one prompt are a cluster."""
+    return _difference(left, right, "loss", lambda run: run.scores)
 
 
-def paired_difference(left: numpy.ndarray, right: numpy.ndarray, tokens: numpy.ndarray) -> Difference:
-    """Token-weighted mean of left - right over rows, so that it equals the difference of the two runs' losses.
-
-    Args: left, right: (N,) losses of the same rows in the same order, nats a token; tokens: (N,) supervised tokens.
-    """
-    deltas = numpy.asarray(left, dtype=float) - numpy.asarray(right, dtype=float)
-    weights = numpy.asarray(tokens, dtype=float)
-    finite = numpy.isfinite(deltas)
-    deltas, weights = deltas[finite], weights[finite]
-    if len(deltas) == 0:
-        return Difference(math.nan, math.nan, math.nan, 0)
-    drawn = _resamples(len(deltas))
-    means = (drawn @ (weights * deltas)) / (drawn @ weights)  # (RESAMPLES, N) @ (N,) -> (RESAMPLES,)
-    low, high = numpy.percentile(means, [2.5, 97.5])
-    return Difference(float(numpy.average(deltas, weights=weights)), float(low), float(high), len(deltas))
+def accuracy_difference(left: Runs, right: Runs) -> Difference:
+    """Difference of two methods' shares of right answers, left - right, on the test rows that both answered."""
+    return _difference(left, right, "correct", lambda run: run.scores, weight=None)
 
 
-@functools.lru_cache(maxsize=8)
-def _resamples(rows: int) -> numpy.ndarray:
-    """How often each row is drawn in each resample with replacement: (RESAMPLES, rows)."""
-    generator = numpy.random.default_rng(BOOTSTRAP_SEED)
-    return generator.multinomial(rows, numpy.full(rows, 1 / rows), size=RESAMPLES).astype(float)
+def validation_difference(left: tuple[Run, ...], right: tuple[Run, ...]) -> Difference:
+    """As `loss_difference`, on the validation rows, with the weights that were kept."""
+    return _difference(left, right, "loss", lambda run: run.validation_scores)
 
 
-def mcnemar(left: numpy.ndarray, right: numpy.ndarray) -> float:
-    """Exact two-sided McNemar test. Args: left, right: (N,) of bool, the same rows. Returns the p-value."""
-    only_left = int(numpy.sum(left & ~right))
-    only_right = int(numpy.sum(~left & right))
-    trials = only_left + only_right
-    tail = sum(math.comb(trials, k) for k in range(min(only_left, only_right) + 1)) / 2**trials
-    return min(1.0, 2 * tail)
+def _difference(
+    left: Runs, right: Runs, column: str, scores: Callable[[Run], pandas.DataFrame], weight: str | None = "tokens"
+) -> Difference:
+    frames = [scores(run) for run in (*left, *right)]
+    both = pandas.concat([frame[column].astype(float) for frame in frames], axis=1, join="inner")
+    values, rows = both.to_numpy().T, frames[0].loc[both.index]
+    return paired_difference(
+        Scores(values[: len(left)], seeded=_trained(left)),
+        Scores(values[len(left) :], seeded=_trained(right)),
+        numpy.ones(len(both)) if weight is None else rows[weight].to_numpy(),
+        rows["cluster"].to_numpy() if "cluster" in rows else None,
+    )
 
 
-def row_losses(runs: tuple[Run | Prompted, ...]) -> pandas.DataFrame:
-    """Each held-out row's loss in nats a token, averaged over the runs (one a seed), and its tokens; index: row."""
-    frames = [run.scores for run in runs]
-    losses = pandas.concat([frame["loss"] for frame in frames], axis=1).mean(axis=1)
-    return pandas.DataFrame({"loss": losses, "tokens": frames[0]["tokens"]})
-
-
-def loss_difference(left: tuple[Run | Prompted, ...], right: tuple[Run | Prompted, ...]) -> Difference:
-    """Difference of two methods' losses, left - right, on the rows that both scored."""
-    both = row_losses(left).join(row_losses(right)["loss"].rename("loss_right"), how="inner")
-    return paired_difference(both["loss"].to_numpy(), both["loss_right"].to_numpy(), both["tokens"].to_numpy())
+def _trained(runs: Runs) -> bool:
+    return any(isinstance(run, Run) and run.training is not None for run in runs)
 
 
 def correct_pair(left: Run | Baseline, right: Run | Baseline) -> tuple[numpy.ndarray, numpy.ndarray] | None:
@@ -101,37 +68,39 @@ def correct_pair(left: Run | Baseline, right: Run | Baseline) -> tuple[numpy.nda
 
 @dataclass(frozen=True)
 class Choice:
-    """The method to choose among several, by the rule of `choose`."""
+    """The method to choose among several, by the rule of `choose`; losses and differences are of the validation rows."""
 
     method: str
-    best: str  # the method of the lowest held-out loss
+    best: str  # the method of the lowest validation loss
     rivals: tuple[str, ...]  # the methods that are as good as the best, within the margin
+    losses: dict[str, float]  # method -> mean of its runs' validation losses
     differences: dict[str, Difference]  # method -> loss of the method minus loss of the best
 
 
 CHOICE_RULE = (
-    "Among the methods of an experiment, those whose held-out loss is within {margin} nats a token of the lowest, or is "
-    "not shown to be higher than it (the 95 % interval of the paired difference over rows includes zero), count as "
-    "equally good; of these, the one with the lowest peak memory in training is recommended. Loss and memory decide alone: "
-    "what the verdicts find in the answers of the recommended method is said beside it."
+    "The method is chosen on the validation rows; the test rows take no part in the choice. Methods count as equally good "
+    "as the one with the lowest validation loss when theirs is within {margin} nats a token of it, or is not shown to be "
+    "higher (the 95 % interval of the paired difference includes zero). Of these, the one with the lowest peak memory in "
+    "training is recommended. Loss and memory decide alone: what the verdicts find in the answers of the recommended "
+    "method is said beside it."
 )
 
 
 def choose(experiment: Experiment) -> Choice | None:
-    """Which method to take: of those about as good as the best, the one that needs least memory to train."""
+    """Which method to take: of those about as good as the best on validation rows, the one that needs least memory."""
     methods = experiment.methods
     if len(methods) < 2:
         return None
-    losses = {name: mean(run.loss for run in runs) for name, runs in methods.items()}
+    losses = {name: mean(run.training["best_validation_loss"] for run in runs) for name, runs in methods.items()}
     best = min(losses, key=losses.__getitem__)
-    differences = {name: loss_difference(runs, methods[best]) for name, runs in methods.items() if name != best}
+    differences = {name: validation_difference(runs, methods[best]) for name, runs in methods.items() if name != best}
     rivals = [
         name
         for name in methods
         if name == best or losses[name] - losses[best] <= CHOICE_MARGIN or differences[name].low <= 0
     ]
     memory = {name: mean(run.training["peak_memory_bytes"] for run in methods[name]) for name in rivals}
-    return Choice(min(rivals, key=memory.__getitem__), best, tuple(rivals), differences)
+    return Choice(min(rivals, key=memory.__getitem__), best, tuple(rivals), losses, differences)
 
 
 def over_seeds(runs: tuple[Run, ...]) -> dict[str, tuple[int, float, float, float]]:

@@ -13,12 +13,15 @@ from typing import Any
 import numpy
 import pandas
 
+from tunebook.finetuning.intervals import share_interval
 from tunebook.reporting.curves import smooth, split_rows
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.text_metrics import Sample, repeats
-from tunebook.reporting.typeset import THIN, fixed, integer, percent, plain
+from tunebook.reporting.typeset import THIN, fixed, integer, percent, plain, signed
+from tunebook.statistics.paired import Difference, Scores, paired_difference
 
 FEWEST_ANSWERS = 2  # one bad answer is no habit
+HABIT = 0.1  # a share of bad answers that chance alone may bring about; a verdict needs an interval above it
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Rule:
             value=plain(self.threshold),
             floor=plain(self.floor),
             fewest=FEWEST_ANSWERS,
+            habit=f"{plain(100 * HABIT)}{THIN}%",
         )
 
 
@@ -52,14 +56,16 @@ RULES = {
         "Overfitting",
         0.02,
         "A run overfits when its validation loss reached its minimum before the end of training and ends more than "
-        "{share}, and more than {floor} nats a token, above it.",
+        "{share}, and more than {floor} nats a token, above it, and the 95 % interval of the paired difference over the "
+        "validation rows leaves out zero.",
         floor=0.01,
     ),
     "underfitting": Rule(
         "Could have gone on",
         0.02,
         "A run could have gone on when its last validation loss is its lowest and is more than {share}, and more than "
-        "{floor} nats a token, below the last one that was measured within the first three quarters of the steps.",
+        "{floor} nats a token, below the last one that was measured within the first three quarters of the steps, and "
+        "the 95 % interval of the paired difference over the validation rows leaves out zero.",
         floor=0.01,
     ),
     "rate_high": Rule(
@@ -98,14 +104,15 @@ RULES = {
     "repetition": Rule(
         "Answers that repeat themselves",
         0.2,
-        "A run's answers repeat themselves when in at least {share} of them, and in {fewest} or more, over half of the "
-        "4-grams of words stood in the same answer before. All answers in samples.json count.",
+        "An answer repeats itself when over half of its 4-grams of words stood in it before. A run's answers repeat "
+        "themselves when at least {share} of them, and {fewest} or more, do and the 95 % interval of that share (Wilson 1927) lies above "
+        "{habit}. All answers in samples.json count.",
     ),
     "endless": Rule(
         "Answers without an end",
         0.2,
-        "A run's answers lack an end when at least {share} of them, and {fewest} or more, are cut at the limit of new "
-        "tokens. Where the data's own answers are longer than that limit this is no fault.",
+        "A run's answers lack an end when at least {share} of them, and {fewest} or more, are cut at the limit of new tokens and the 95 % "
+        "interval of that share lies above {habit}. Where the data's own answers are longer than that limit this is no fault.",
     ),
 }
 GRAVE = (
@@ -147,6 +154,7 @@ def diagnose_run(experiment: Experiment, run: Run) -> tuple[Verdict, ...]:
         run.epochs,
         experiment.lengths["train"],
         experiment.profile,
+        validation=run.validation,
         validated=validated_words(experiment, run),
         samples=run.samples(),
         before=experiment.base.samples(),
@@ -165,6 +173,7 @@ def diagnose(
     lengths: dict[str, Any],
     profile: dict[str, Any],
     *,
+    validation: pandas.DataFrame,
     validated: str = "the validation rows",
     samples: Sequence[Sample] = (),
     before: Sequence[Sample] = (),
@@ -172,16 +181,16 @@ def diagnose(
     """All verdicts on a run, the gravest rule first.
 
     Args: history: history.csv; epochs: `curves.by_epoch` of it; lengths: the training split's entry of lengths.json;
-    profile: profile.json; validated: what validation losses are over; samples, before: samples.json of the run and of the
+    profile: profile.json; validation: validation.parquet; validated: what validation losses are over; samples, before: samples.json of the run and of the
     untouched model.
     """
-    train, validation = split_rows(history, "train"), split_rows(history, "validation")
-    steps, losses = validation["step"].to_numpy(), validation["loss"].to_numpy(dtype=float)
+    train, points = split_rows(history, "train"), split_rows(history, "validation")
+    steps, losses = points["step"].to_numpy(), points["loss"].to_numpy(dtype=float)
     training = train["loss"].to_numpy(dtype=float)
     verdicts = (
         divergence(training, losses),
-        overfitting(steps, validation["epoch"].to_numpy(dtype=float), losses, epochs, validated),
-        underfitting(steps, losses),
+        overfitting(steps, points["epoch"].to_numpy(dtype=float), losses, epochs, validation, validated),
+        underfitting(steps, losses, validation),
         rate_high(steps, losses),
         rate_low(losses),
         volatility(training),
@@ -210,14 +219,18 @@ def overfitting(
     epochs: numpy.ndarray,
     losses: numpy.ndarray,
     epoch_table: pandas.DataFrame,
+    rows: pandas.DataFrame,
     validated: str,
 ) -> Verdict:
-    """Args: steps, epochs, losses: (V,) at each validation; epoch_table: `curves.by_epoch`; validated: what losses are over."""
+    """Args: steps, epochs, losses: (V,) at each validation; epoch_table: `curves.by_epoch`; rows: validation.parquet;
+    validated: what losses are over."""
     if len(losses) < 2:
         return Verdict("overfitting", None, "", "Validation loss was measured fewer than two times.")
     best = int(numpy.nanargmin(losses))
     rise = losses[-1] / losses[best] - 1
-    found = best < len(losses) - 1 and _beyond(RULES["overfitting"], losses[-1] - losses[best], losses[best])
+    change = validation_change(rows, steps[best], steps[-1])
+    beyond = best < len(losses) - 1 and _beyond(RULES["overfitting"], losses[-1] - losses[best], losses[best])
+    found = beyond and change.low > 0
     epoch = plain(round(epochs[best], 2))
     where = f"{fixed(losses[best])} at step {integer(steps[best])} (epoch {epoch})"
     if best == len(losses) - 1:
@@ -228,6 +241,8 @@ def overfitting(
             f"{percent(rise, 2)} higher at {fixed(losses[-1])}."
         )
     figures += f" It is over {validated}."
+    if beyond:
+        figures += f" The 95 % interval of the rise over these rows is {signed(change.low)} to {signed(change.high)}."
     gaps = [f"{fixed(line.gap, 2)} (epoch {plain(round(line.epoch, 2))})" for line in epoch_table.dropna().itertuples()]
     if gaps:
         figures += f" Gap between validation and training loss: {', '.join(gaps)}."
@@ -235,14 +250,23 @@ def overfitting(
     return Verdict("overfitting", found, phrase, figures)
 
 
-def underfitting(steps: numpy.ndarray, losses: numpy.ndarray) -> Verdict:
-    """Args: steps, losses: (V,) at each validation."""
+def validation_change(rows: pandas.DataFrame, before: int, after: int) -> Difference:
+    """Loss at step `after` less loss at step `before`, paired over the validation rows. Args: rows: validation.parquet."""
+    losses = rows.pivot(index="row", columns="step", values="loss")
+    tokens = rows[rows["step"] == after].set_index("row")["tokens"].loc[losses.index]
+    sides = (Scores(losses[step].to_numpy()[None], seeded=False) for step in (after, before))
+    return paired_difference(*sides, tokens.to_numpy())
+
+
+def underfitting(steps: numpy.ndarray, losses: numpy.ndarray, rows: pandas.DataFrame) -> Verdict:
+    """Args: steps, losses: (V,) at each validation; rows: validation.parquet."""
     if len(losses) < 3:
         return Verdict("underfitting", None, "", "Validation loss was measured fewer than three times.")
     since = int(numpy.flatnonzero(steps <= 0.75 * steps[-1])[-1])
     start = losses[since]
     fall = 1 - losses[-1] / start
     found = bool(losses[-1] <= losses.min()) and _beyond(RULES["underfitting"], start - losses[-1], start)
+    found = found and validation_change(rows, steps[since], steps[-1]).high < 0
     direction = f"fell by {percent(fall, 2)}" if fall >= 0 else f"rose by {percent(-fall, 2)}"
     figures = (
         f"Between the validations at steps {integer(steps[since])} and {integer(steps[-1])} the loss {direction}, from "
@@ -331,6 +355,7 @@ def _of_answers(rule: str, words: str, bad: list[bool], bad_before: list[bool]) 
     if not bad:
         return Verdict(rule, None, "", "The run answered nothing.")
     told = f"{sum(bad)} of {len(bad)} answers {words}"
-    found = sum(bad) >= max(FEWEST_ANSWERS, RULES[rule].threshold * len(bad))
+    enough = sum(bad) >= max(FEWEST_ANSWERS, RULES[rule].threshold * len(bad))
+    found = enough and share_interval(sum(bad), len(bad))[0] > HABIT
     figures = f"{told} (the untouched model: {sum(bad_before)} of {len(bad_before)})."
     return Verdict(rule, found, told if found else "", figures)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tunebook.reporting.comparison import Difference, loss_difference
+from tunebook.reporting.comparison import loss_difference
 from tunebook.reporting.curves import split_rows
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import exact, integer, plain
+from tunebook.statistics.paired import Difference
 
 NO_NEWS = ("per_device_eval_batch_size",)  # changes neither weights nor which of them are kept
 

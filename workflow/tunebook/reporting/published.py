@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook.reporting.curves import same_epoch
-from tunebook.reporting.study_folder import Experiment
+from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import integer, listed, plain
+from tunebook.statistics.paired import ratio_interval
 
 NOT_KNOWN = "not known"
 OUR_MEAN = "tokens"  # see finetuning.scoring
@@ -24,6 +25,7 @@ class Ground:
     ours: str
     same: bool | None
     decides: bool = False
+    inferred: str | None = None  # from what the published side was inferred, where its source does not state it
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,16 @@ class Comparability:
 
 
 def comparability(experiment: Experiment) -> Comparability:
-    """May an experiment's losses be held against the published ones? They may where model and data are the same and the
-    config knows no other reason; another split or another mean is said, and forbids nothing. Where a run ended at another
-    epoch than a published figure is of, that is always said: the two have no difference (see `tables.published_of`)."""
+    """Whether an experiment's losses may be compared with the published ones. They may where model and data are the same,
+    the source states both, and the config gives no reason against it. Another split or another mean is named and forbids
+    nothing. A published figure of an epoch at which no run ended is named too (see `tables.published_of`)."""
     published = experiment.spec["published"]
     grounds = _grounds(experiment, published)
     others = [ground for ground in grounds if ground.decides and not ground.same]
     words = [published["why"].rstrip(".")]
+    guessed = [ground for ground in grounds if ground.decides and ground.same and ground.inferred]
+    if guessed and published["comparable"]:
+        words += [f"its {NAMES[each.question]} was inferred from {each.inferred}" for each in guessed]
     if others and published["comparable"]:  # the config expects them to be the same
         words = [f"another {NAMES[each.question]} ({each.published}; ours: {each.ours})" for each in others]
     if not others:
@@ -54,7 +59,7 @@ def comparability(experiment: Experiment) -> Comparability:
         for ground in grounds
         if ground.question == "Epochs" and not ground.same
     ]
-    return Comparability(published["comparable"] and not others, "; ".join(words), grounds)
+    return Comparability(published["comparable"] and not others and not guessed, "; ".join(words), grounds)
 
 
 def _grounds(experiment: Experiment, published: dict[str, Any]) -> tuple[Ground, ...]:
@@ -62,14 +67,41 @@ def _grounds(experiment: Experiment, published: dict[str, Any]) -> tuple[Ground,
     splits, rows, mean = experiment.profile["splits"], published["rows"], published["loss_over"]
     validated = validated_rows(experiment)
     ours = {"train": splits["train"], "validation": validated[0] if len(validated) == 1 else None}
+    inferred = published["inferred"]
     same_rows = None if rows is None else all(rows[split] == ours[split] for split in ours)
     return (
-        Ground("Model", published["model"], model, _same(published["model"], model), decides=True),
-        Ground("Data", published["dataset"], data, _same(published["dataset"], data), decides=True),
-        Ground("Split", _split_words(rows), _our_split_words(splits, validated), same_rows),
-        Ground("Mean", _mean_words(mean), _mean_words(OUR_MEAN), None if mean is None else mean == OUR_MEAN),
+        Ground("Model", published["model"], model, _same(published["model"], model), True, inferred.get("model")),
+        Ground("Data", published["dataset"], data, _same(published["dataset"], data), True, inferred.get("dataset")),
+        Ground(
+            "Split", _split_words(rows), _our_split_words(splits, validated), same_rows, False, inferred.get("rows")
+        ),
+        Ground(
+            "Mean",
+            _mean_words(mean),
+            _mean_words(OUR_MEAN),
+            None if mean is None else mean == OUR_MEAN,
+            False,
+            inferred.get("loss_over"),
+        ),
         *_epochs(experiment, published),
     )
+
+
+REPRODUCED_RULE = (
+    "A published validation loss is reproduced when the 90 % interval of ours, over the validation rows, lies within the "
+    "margin around it (two one-sided tests at 0.05, Schuirmann 1987), contradicted when the interval lies outside, and "
+    "otherwise neither is shown. The interval is about the validation rows, not about other seeds."
+)
+
+
+def verdict(experiment: Experiment, run: Run, step: int, published: float) -> str:
+    """Whether a run's validation loss at a step reproduces a published one that it may be compared with."""
+    rows = run.validation[run.validation["step"] == step]
+    low, high = ratio_interval(rows["loss"] * rows["tokens"], rows["tokens"], level=0.1)
+    margin = experiment.spec["published"]["margin"] * published
+    if published - margin <= low and high <= published + margin:
+        return "reproduced"
+    return "contradicted" if high < published - margin or low > published + margin else "not shown"
 
 
 def validated_rows(experiment: Experiment) -> list[int]:
@@ -87,7 +119,8 @@ def _epochs(experiment: Experiment, published: dict[str, Any]) -> list[Ground]:
         return []
     reached = all(any(same_epoch(one, end) for end in run.epochs["epoch"]) for run in experiment.runs for one in theirs)
     words = f"epoch{'s' if len(theirs) > 1 else ''} {listed([plain(epoch) for epoch in theirs])}"
-    return [Ground("Epochs", words, f"after {listed([plain(end) for end in ends])}", reached)]
+    return [Ground("Epochs", words, f"after {listed([plain(end) for end in ends])}", reached, False,
+                   published["inferred"].get("epochs"))]  # fmt: skip
 
 
 def source_name(source: dict[str, Any]) -> str:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunebook.reporting.comparison import better, mean
+from tunebook.reporting.contests import AgainstExamples, label_contests, loss_contests
 from tunebook.reporting.curves import between_validations, same_epoch
 from tunebook.reporting.diagnosis import Verdict
-from tunebook.reporting.loss_contests import AgainstExamples, loss_contests
 from tunebook.reporting.published import comparability
-from tunebook.reporting.right_and_wrong import contests
 from tunebook.reporting.study_folder import Baseline, Experiment, Run, Study
 from tunebook.reporting.typeset import (
     ABSENT,
@@ -150,8 +149,8 @@ def published_table(experiment: Experiment) -> Table:
             name = (Cell(_run_words(experiment, run)),) if several else ()
             epoch = cell(line["epoch"], plain(line["epoch"]))
             cells[1] = replace(cells[1], note=_other_epoch(line))
-            rows.append((*name, epoch, Cell(line["loss"]), *cells, Cell(line["comparable"])))
-    columns = (*figures("Epoch"), *words("Loss"), *figures("Published", "Ours", "Difference"), *words("Comparable"))
+            rows.append((*name, epoch, Cell(line["loss"]), *cells, Cell(line["verdict"])))
+    columns = (*figures("Epoch"), *words("Loss"), *figures("Published", "Ours", "Difference"), *words("Verdict"))
     return Table((*words("Run"), *columns) if several else columns, tuple(rows), "published")
 
 
@@ -168,8 +167,16 @@ def grounds_table(experiment: Experiment) -> Table:
     """What comparing depends on: theirs, ours, the same or not."""
     words_of = {True: "yes", False: "no", None: "not known"}
     grounds = comparability(experiment).grounds
-    rows = [[Cell(text) for text in (one.question, one.published, one.ours, words_of[one.same])] for one in grounds]
-    return Table(words("What", "Published", "Ours", "The same?"), tuple(map(tuple, rows)))
+    rows = [
+        (
+            Cell(one.question),
+            Cell(one.published, note=f"inferred from {one.inferred}" if one.inferred else ""),
+            Cell(one.ours),
+            Cell(words_of[one.same]),
+        )
+        for one in grounds
+    ]
+    return Table(words("What", "Published", "Ours", "The same?"), tuple(rows))
 
 
 def _run_words(experiment: Experiment, run: Run) -> str:
@@ -210,19 +217,23 @@ def _doubt(name: str, run: Run | Baseline) -> str:
 
 
 def contests_table(experiment: Experiment) -> Table | None:
-    """Pairs on the same rows, tested by McNemar; None where there is nothing to be right or wrong about."""
+    """Pairs on the same rows by their right answers; None where there is nothing to be right or wrong about."""
     rows = [
         (
             Cell(contest.left),
             Cell(contest.right),
-            cell(contest.only_left, integer(contest.only_left)),
-            cell(contest.only_right, integer(contest.only_right)),
+            cell(contest.difference.mean, signed(contest.difference.mean)),
+            *(
+                Cell(ABSENT, kind="quiet") if alone is None else cell(alone, integer(alone))
+                for alone in (contest.only_left, contest.only_right)
+            ),
             cell(contest.p, number(contest.p, 2)),
             Cell(contest.words, kind="" if contest.shown else "quiet"),
         )
-        for contest in contests(experiment)
+        for contest in label_contests(experiment)
     ]
-    columns = (*words("One", "Other"), *figures("Rows only one gets right", "Rows only the other gets right", "p"))
+    names = ("Difference in accuracy", "Rows only one gets right", "Rows only the other gets right", "p, adjusted")
+    columns = (*words("One", "Other"), *figures(*names))
     return Table((*columns, *words("Verdict")), tuple(rows), "comparisons") if rows else None
 
 
@@ -238,11 +249,14 @@ def loss_contests_table(experiment: Experiment) -> Table:
                 Cell(contest.right),
                 cell(difference.mean, signed(difference.mean), note=between),
                 cell(difference.rows, integer(difference.rows)),
-                Cell(contest.words, kind="" if difference.shown else "quiet"),
+                cell(contest.p, number(contest.p, 2)),
+                Cell(contest.words, kind="" if contest.shown else "quiet"),
             )
         )
     return Table(
-        (*words("One", "Other"), *figures("Difference in loss", "Rows"), *words("Verdict")), tuple(rows), "comparisons"
+        (*words("One", "Other"), *figures("Difference in loss", "Rows", "p, adjusted"), *words("Verdict")),
+        tuple(rows),
+        "comparisons",
     )
 
 

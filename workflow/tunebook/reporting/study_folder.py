@@ -15,7 +15,7 @@ import pandas
 
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
-from tunebook.reporting.curves import by_epoch
+from tunebook.reporting.curves import EPOCH_SLACK, by_epoch
 from tunebook.reporting.text_metrics import Measured, measure
 
 BASE = "base"
@@ -71,9 +71,25 @@ class Run:
 
     @cached_property
     def scores(self) -> pandas.DataFrame:
-        """One line a held-out row, its texts left out: index row; loss (nats a token), tokens, correct (or None)."""
-        columns = ["row", "loss", "tokens", "correct"]
-        return pandas.read_parquet(self.folder / "predictions.parquet", columns=columns).set_index("row")
+        """One line a test row: index row; loss (nats a token), tokens, correct (or None), cluster (rows of one prompt)."""
+        columns = ["row", "loss", "tokens", "correct", "input"]
+        frame = pandas.read_parquet(self.folder / "predictions.parquet", columns=columns).set_index("row")
+        return frame.assign(cluster=clusters(frame.pop("input")))
+
+    @cached_property
+    def validation_scores(self) -> pandas.DataFrame:
+        """One line a validation row, scored with the weights that were kept: index row; loss (nats a token), tokens."""
+        return self.validation[self.validation["step"] == self.training["best_step"]].set_index("row")
+
+    def validation_step(self, epoch: float) -> int:
+        """The step of the last validation up to the end of an epoch."""
+        points = self.history[(self.history["split"] == "validation") & (self.history["epoch"] <= epoch + EPOCH_SLACK)]
+        return int(points["step"].iloc[-1])
+
+    @cached_property
+    def validation(self) -> pandas.DataFrame:
+        """validation.parquet: step, row, loss (nats a token), tokens; a line a validation row and validation."""
+        return pandas.read_parquet(self.folder / "validation.parquet")
 
     @cached_property
     def epochs(self) -> pandas.DataFrame:
@@ -83,6 +99,12 @@ class Run:
     def samples(self) -> list[dict[str, Any]]:
         """The answers to the experiment's prompts, in the order of the prompts."""
         return read_json(self.folder / "samples.json")
+
+
+def clusters(inputs: pandas.Series) -> pandas.Series:
+    """A name for each row, the same for rows of one prompt; a row without a prompt stands alone. Both indexed by row."""
+    prompts = inputs.str.casefold()
+    return prompts.where(prompts != "", "row " + inputs.index.to_series().astype(str))
 
 
 @dataclass(frozen=True)
@@ -138,8 +160,9 @@ class Prompted(Baseline):
     def scores(self) -> pandas.DataFrame:
         """One line a held-out row: index row; loss (nats a token), tokens, correct (or None)."""
         columns = {"row": "row", "few_shot_loss": "loss", "tokens": "tokens", "few_shot_correct": "correct"}
-        frame = pandas.read_parquet(self.folder / "predictions.parquet", columns=list(columns))
-        return frame.rename(columns=columns).set_index("row")
+        frame = pandas.read_parquet(self.folder / "predictions.parquet", columns=[*columns, "input"])
+        frame = frame.rename(columns=columns).set_index("row")
+        return frame.assign(cluster=clusters(frame.pop("input")))
 
 
 def with_perplexity(known: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tunebook.reporting.comparison import mean, share_removed
+from tunebook.reporting.contests import against_examples, prompted_base
 from tunebook.reporting.diagnosis import OF_ANSWERS
-from tunebook.reporting.loss_contests import against_examples, prompted_base
 from tunebook.reporting.study_folder import Study
 
 
