@@ -15,9 +15,8 @@ import time
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas
 import torch
 
 from tunebook.data.splits import read_tokens
@@ -47,6 +46,9 @@ from tunebook.records import (
     write_json,
 )
 from tunebook.source_code import code_of
+
+if TYPE_CHECKING:
+    import pandas
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped with a checkpoint; run again to go on
@@ -154,6 +156,8 @@ def _cpu_lines() -> list[str]:
 
 def history_of(state: dict[str, Any], initial_validation_loss: float) -> pandas.DataFrame:
     """history.csv: one line a step and one a validation, in their order; step 0 is the model before training."""
+    import pandas
+
     first = {
         "step": 0,
         "epoch": 0.0,
