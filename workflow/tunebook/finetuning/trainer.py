@@ -21,7 +21,7 @@ from tunebook.finetuning.batching import Collator, LengthGroupedSampler, blank_r
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.memory import trim_heap
 from tunebook.finetuning.models import optimizer_bytes
-from tunebook.finetuning.scoring import mean_loss, mean_over_tokens, score
+from tunebook.finetuning.scoring import mean_over_tokens, score, summed_loss
 
 SECONDS_BETWEEN_CHECKPOINTS = 900  # at most, so much work is lost where a kill gives no warning
 SECONDS_TO_END = 10  # from the last step to the end of the process
@@ -57,11 +57,10 @@ class TokenTrainer(Trainer):
     """
 
     def __init__(self, *, rows: list, validation_rows: list, collate: Collator, wall_s: float, **options: Any) -> None:
-        loss = functools.partial(mean_loss, task=collate.task)
         super().__init__(
             train_dataset=[*rows, blank_row(rows[0], collate.task)],
             data_collator=collate,
-            compute_loss_func=loss,
+            compute_loss_func=functools.partial(summed_loss, task=collate.task),
             **options,
         )
         self.remove_callback(PrinterCallback)
@@ -91,16 +90,22 @@ class TokenTrainer(Trainer):
         real = (inputs["labels"] != NO_LOSS).reshape(len(inputs["labels"]), -1).any(dim=1)  # (B,)
         super()._track_num_input_tokens({**inputs, "attention_mask": inputs["attention_mask"] * real[:, None]})
 
-    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
-        """The loss of a micro-batch; a loss that is no number ends the run before it can spoil the weights."""
-        loss = super().compute_loss(*arguments, **options)
-        value = loss[0] if isinstance(loss, tuple) else loss
-        if not torch.isfinite(value):
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
+        """The sum over this micro-batch by the supervised tokens of the whole step, in all processes; a loss that is no
+        number ends the run before it can spoil the weights."""
+        loss = self.compute_loss_func(model, inputs) / num_items_in_batch
+        if not torch.isfinite(loss):
             raise TunebookError(
-                f"the loss is {value.item()} at step {self.state.global_step + 1}; nothing is published: lower the "
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}; nothing is published: lower the "
                 "learning rate, clip gradients harder (max_grad_norm), or train in bf16 or float32 instead of fp16"
             )
-        return value if not isinstance(loss, tuple) else loss
+        return loss * self.accelerator.num_processes  # gradients of processes are averaged
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Token-weighted validation loss, by the same code as the final evaluation."""
