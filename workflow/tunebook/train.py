@@ -122,11 +122,18 @@ def _train_once(
         rows=splits["train"],
         validation_rows=splits["validation"][: run["training"]["max_validation_rows"]],
         collate=collate,
+        packing=run["training"]["packing"],
         wall_s=facts.get("wall_s", 0.0),
         callbacks=[keeper, *([Progress(run["run"])] if processes.is_first() else [])],
     )
     keeper.trainer = trainer
-    facts |= {"micro_batch": micro_batch, "processes": processes.count(), "device": _device_name(), **size_of(model)}
+    facts |= {
+        "micro_batch": micro_batch,
+        "processes": processes.count(),
+        "packed": trainer.packs,
+        "device": _device_name(),
+        **size_of(model),
+    }
     try:
         facts.setdefault("initial_validation_loss", trainer.validation_loss())
         keeper.listen()

@@ -48,7 +48,7 @@ def supervised_losses(model: torch.nn.Module, batch: dict[str, Any], task: str) 
 
     `batch`: what a collator returns, or with the model's other arguments besides.
     """
-    inputs, labels = _without_labels(batch)
+    inputs, labels = _inputs(batch, task), batch["labels"]
     chosen, ids = supervised(labels, task)
     head = output_head(model) if task == "causal-lm" else None
     with torch.no_grad():
@@ -61,7 +61,7 @@ def supervised_losses(model: torch.nn.Module, batch: dict[str, Any], task: str) 
 
 def summed_loss(model: torch.nn.Module, batch: dict[str, Any], task: str) -> torch.Tensor:
     """Sum of the losses of a batch's supervised tokens, in nats, with a gradient."""
-    inputs, labels = _without_labels(batch)
+    inputs, labels = _inputs(batch, task), batch["labels"]
     head = output_head(model) if task == "causal-lm" else None
     if head is None:
         return token_losses(model(**inputs)["logits"], labels, task).sum()
@@ -69,8 +69,13 @@ def summed_loss(model: torch.nn.Module, batch: dict[str, Any], task: str) -> tor
     return head.summed_loss(head.hidden(model, inputs).of(chosen), ids)
 
 
-def _without_labels(batch: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
-    return {name: value for name, value in batch.items() if name != "labels"}, batch["labels"]
+def _inputs(batch: dict[str, Any], task: str) -> dict[str, Any]:
+    """What the model is given of a batch. A cache of keys and values helps nobody who computes a loss, and with one transformers
+    takes packed rows for a single row."""
+    inputs = {name: value for name, value in batch.items() if name not in ("labels", "counted")}
+    if task == "causal-lm" and "past_key_values" not in inputs:
+        inputs["use_cache"] = False
+    return inputs
 
 
 def by_row(losses: torch.Tensor, rows: torch.Tensor, count: int) -> list[tuple[float, int]]:
@@ -90,8 +95,6 @@ def score(
 
     def scores(indices: list[int]) -> list[tuple[float, int]]:
         batch = {name: tensor.to(device) for name, tensor in collate([rows[index] for index in indices]).items()}
-        if collate.task != "sequence-classification":
-            batch["use_cache"] = False
         return by_row(*supervised_losses(model, batch, collate.task), len(indices))
 
     order = longest_first([len(row["input_ids"]) for row in rows])
