@@ -19,7 +19,9 @@ def of_little_memory(rows: int, load):
     """A loader whose models run out of memory with more than `rows` rows."""
 
     def check(module, arguments, options):
-        if len(options["input_ids"]) > rows and module.training:
+        positions = options.get("position_ids")  # packed rows begin where positions do
+        found = len(options["input_ids"]) if positions is None else int((positions == 0).sum())
+        if found > rows and module.training:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     def loader(*arguments, **options):

@@ -15,7 +15,7 @@ from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.generation import answer
 from tunebook.finetuning.models import load_model
 from tunebook.finetuning.neutral import paragraphs, pieces, score_neutral
-from tunebook.finetuning.scoring import token_losses
+from tunebook.finetuning.scoring import summed_loss
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json
 from tunebook.source_code import code_of
@@ -107,8 +107,7 @@ def test_rows_learnt_by_heart_are_found_and_others_are_not(tmp_path):
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(60):
         batch = collate(seen)
-        labels = batch.pop("labels")
-        (token_losses(model(**batch).logits, labels, "causal-lm").sum() / (labels != NO_LOSS).sum()).backward()
+        (summed_loss(model, batch, "causal-lm") / (batch["labels"] != NO_LOSS).sum()).backward()
         optimizer.step()
         optimizer.zero_grad()
     assert all(memorisation.completed(model, seen, collate, 8))

@@ -32,12 +32,18 @@ def of_the_cpu() -> None:
     torch.empty(2**58)  # torch's own words
 
 
+def rows_in(options) -> int:
+    """Rows of a model's input; packed ones begin where positions do."""
+    positions = options.get("position_ids")
+    return len(options["input_ids"]) if positions is None else int((positions == 0).sum())
+
+
 def with_memory_for(rows: int, run_out, load):
     """A loader whose models run out of memory with more than `rows` rows. Raises if an earlier model is still there."""
     loaded = []
 
     def check(module, arguments, options):
-        if len(options["input_ids"]) > rows:
+        if rows_in(options) > rows:
             run_out()
 
     def loader(*arguments, **options):

@@ -12,7 +12,7 @@ from tunebook.finetuning import metrics
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.models import load_model
-from tunebook.finetuning.scoring import mean_over_tokens, score, token_losses
+from tunebook.finetuning.scoring import mean_over_tokens, score, supervised_losses, token_losses
 from tunebook.finetuning.tokenizers import load_tokenizer
 
 
@@ -33,10 +33,9 @@ def test_token_losses_against_a_case_by_hand():
     logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1 / 3, 1 / 3, 1 / 3]]]))  # (1, 3, 3)
     labels = torch.tensor([[NO_LOSS, 0, 1]])
     losses = token_losses(logits, labels, "causal-lm")
-    assert losses.tolist()[0] == pytest.approx([math.log(2), -math.log(0.8)])
-    assert token_losses(logits, torch.tensor([[0, NO_LOSS, 2]]), "seq2seq-lm").tolist()[0] == pytest.approx(
-        [math.log(2), 0, math.log(3)]
-    )
+    assert losses.tolist() == pytest.approx([math.log(2), -math.log(0.8)])
+    losses = token_losses(logits, torch.tensor([[0, NO_LOSS, 2]]), "seq2seq-lm")
+    assert losses.tolist() == pytest.approx([math.log(2), math.log(3)])
 
 
 def test_the_mean_weighs_tokens_not_rows():
@@ -70,9 +69,8 @@ def test_rows_of_a_batch_do_not_see_each_other(tmp_path, family):
         for text in texts:
             ids = tokenizer(text)["input_ids"] + [3]
             rows.append({"input_ids": ids, "labels": ids if family == "t5" else [NO_LOSS, *ids[1:]]})
-        batch = collate(rows)
-        found = token_losses(model(**batch).logits, batch["labels"], collate.task)
-        return [each[each != 0].tolist() for each in found]
+        found, places = supervised_losses(model, collate(rows), collate.task)
+        return [found[places == row].tolist() for row in range(len(rows))]
 
     with torch.no_grad():
         short, long = "profit rose", "the first day of the time that you make water"

@@ -9,6 +9,7 @@ import os
 import sys
 
 from tunebook.errors import TunebookError
+from tunebook.imports import LEFT_OUT, leave_out
 from tunebook.records import disk_is_full
 
 DESCRIPTION = (
@@ -36,14 +37,19 @@ STAGES = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one stage. Returns the exit status: 0 done, 2 an error of the user's, 130 interrupted."""
+def main(argv: list[str] | None = None, *, own_process: bool = False) -> int:
+    """Run one stage. Returns the exit status: 0 done, 2 an error of the user's, 130 interrupted.
+
+    `own_process`: nothing else runs in this process, so that it may leave out packages that the stage does not need.
+    """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="python -m tunebook", description=DESCRIPTION)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, purpose in STAGES.items():
         stage_parser = stages.add_parser(name, help=purpose, description=purpose)
         if argv[:1] == [name]:  # only the stage that is asked for is imported: the others may import torch
+            if own_process:
+                leave_out(LEFT_OUT.get(name, ()))
             stage = importlib.import_module(f"tunebook.{name.replace('-', '_')}")
             stage.arguments(stage_parser)
     args = parser.parse_args(argv)
@@ -73,4 +79,4 @@ def _tell(problem: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(own_process=True))

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy
 import pandas
 
-from tunebook.data.splits import read_split
+from tunebook.data.splits import read_split, write_tokens
 from tunebook.data.splitting import SPLITS
 from tunebook.errors import TunebookError
 from tunebook.finetuning.encoding import Encoded, encode
@@ -61,14 +60,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    datasets.disable_progress_bars()
     spec = read_spec(args.study, "tokenize", args.experiment)
     tokenizer = load_tokenizer(args.model)
     lengths: dict[str, Any] = {"max_length": spec["max_length"]}
     with folder_in_place(args.output) as folder:
         for split in SPLITS:
             lines, lengths[split] = tokenize_rows(read_split(args.dataset, split), tokenizer, spec)
-            datasets.Dataset.from_list(lines).save_to_disk(folder / split)
+            write_tokens(folder / split, lines)
         write_json(folder / "lengths.json", lengths)
     train = lengths["train"]
     print(

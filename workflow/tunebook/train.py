@@ -15,9 +15,8 @@ import time
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas
 import torch
 
 from tunebook.data.splits import read_tokens
@@ -48,6 +47,9 @@ from tunebook.records import (
     write_parquet,
 )
 from tunebook.source_code import code_of
+
+if TYPE_CHECKING:
+    import pandas
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped with a checkpoint; run again to go on
@@ -121,11 +123,18 @@ def _train_once(
         rows=splits["train"],
         validation_rows=splits["validation"][: run["training"]["max_validation_rows"]],
         collate=collate,
+        packing=run["training"]["packing"],
         wall_s=facts.get("wall_s", 0.0),
         callbacks=[keeper, *([Progress(run["run"])] if processes.is_first() else [])],
     )
     keeper.trainer = trainer
-    facts |= {"micro_batch": micro_batch, "processes": processes.count(), "device": _device_name(), **size_of(model)}
+    facts |= {
+        "micro_batch": micro_batch,
+        "processes": processes.count(),
+        "packed": trainer.packs,
+        "device": _device_name(),
+        **size_of(model),
+    }
     try:
         facts.setdefault("initial_validation_loss", trainer.validation_loss())
         facts.setdefault("validation_rows", _validation_rows(trainer))
@@ -165,6 +174,8 @@ def _cpu_lines() -> list[str]:
 
 def history_of(state: dict[str, Any], initial_validation_loss: float) -> pandas.DataFrame:
     """history.csv: one line a step and one a validation, in their order; step 0 is the model before training."""
+    import pandas
+
     first = {
         "step": 0,
         "epoch": 0.0,

@@ -169,7 +169,7 @@ class Lora(Section):
 
 
 class Training(Section):
-    """Training arguments, named as transformers' TrainingArguments; the last seven are this project's own."""
+    """Training arguments, named as transformers' TrainingArguments; the last eight are this project's own."""
 
     learning_rate: float = Field(2e-4, gt=0, le=1)
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial"] = "linear"
@@ -185,6 +185,9 @@ class Training(Section):
     bf16: bool = Field(False, description="mixed precision with bfloat16")
     fp16: bool = Field(False, description="mixed precision with float16")
     activation_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
+    packing: Literal["auto", "never"] = Field(
+        "auto", description="auto: rows of a step lie side by side, not padded, where the model keeps them apart"
+    )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="dropout of the model itself; null: as the model has it"
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunebook.data.splits import write_tokens
 from tunebook.records import read_json, write_json
 
 STEPS = 3  # the first warms up; the others are timed
@@ -56,16 +57,13 @@ def made_up_rows(run: dict[str, Any], count: int, vocabulary: int) -> list[dict[
     return rows
 
 
-def write_tokens(run: dict[str, Any], vocabulary: int, folder: Path) -> None:
+def write_made_up_tokens(run: dict[str, Any], vocabulary: int, folder: Path) -> None:
     """Made-up tokens as the stage `tokenize` leaves them: rows for the steps of the trial, and one validation batch."""
-    import datasets
-
-    datasets.disable_progress_bars()
     training = run["training"]
     step = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
     counts = {"train": STEPS * step, "validation": validation_batch(training)}
     for split, count in counts.items():
-        datasets.Dataset.from_list(made_up_rows(run, count, vocabulary)).save_to_disk(folder / split)
+        write_tokens(folder / split, made_up_rows(run, count, vocabulary))
 
 
 def validation_batch(training: dict[str, Any]) -> int:
@@ -80,7 +78,7 @@ def try_out(run: dict[str, Any], model: Path, work: Path, *, max_seconds: float)
     """
     config = read_json(model / "config.json")
     write_json(work / "run.json", trial_spec(run))
-    write_tokens(run, config.get("vocab_size") or config["encoder"]["vocab_size"], work / "tokens")
+    write_made_up_tokens(run, config.get("vocab_size") or config["encoder"]["vocab_size"], work / "tokens")
     places = {"run": work / "run.json", "model": model, "tokens": work / "tokens", "checkpoints": work / "checkpoints"}
     options = [part for name, place in places.items() for part in (f"--{name}", str(place))]
     command = [sys.executable, "-m", "tunebook", "train", *options, "--output", str(work / "out")]

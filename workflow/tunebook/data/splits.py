@@ -1,4 +1,4 @@
-"""Reading what `prepare` and `tokenize` left. Light: an Arrow data set is read without the library that wrote it."""
+"""Reading and writing of split files and tokens. Light: Arrow files need no `datasets`, whose import takes a second."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from typing import Any
 
 import pandas
 import pyarrow
+import pyarrow.ipc
+
+TOKENS = "data-00000-of-00001.arrow"  # the name that `datasets` gives the only part of a data set
 
 
 def read_split(folder: Path, split: str) -> pandas.DataFrame:
     """Rows of one split of a prepared data set; absent values are None."""
     frame = pandas.read_parquet(folder / f"{split}.parquet")
     return frame.astype(object).where(frame.notna(), None)
+
+
+def write_tokens(folder: Path, lines: list[dict[str, Any]]) -> None:
+    """Write the encoded rows of one split, as an Arrow stream that `datasets.Dataset.from_file` reads, too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist(lines)
+    with pyarrow.OSFile(str(folder / TOKENS), "wb") as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
 
 
 def read_tokens(folder: Path, split: str) -> list[dict[str, Any]]:

@@ -8,12 +8,13 @@ place, not by its id, so that a model whose padding token is its end token still
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from tunebook.errors import TunebookError
 from tunebook.finetuning.tokenizers import end_id
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NO_LOSS = -100
 

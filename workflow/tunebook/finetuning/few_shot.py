@@ -16,7 +16,7 @@ import torch
 from tunebook.finetuning.batching import Collator, longest_first
 from tunebook.finetuning.encoding import NO_LOSS, encode
 from tunebook.finetuning.memory import in_batches
-from tunebook.finetuning.scoring import score, token_losses
+from tunebook.finetuning.scoring import by_row, score, supervised_losses
 
 SEED = 0
 BETWEEN = "\n\n"  # stands after each example that no chat template sets apart
@@ -126,14 +126,12 @@ def score_after_examples(
 
     def scores(indices: list[int]) -> list[tuple[float, int]]:
         batch = {name: tensor.to(device) for name, tensor in collate([ends[index] for index in indices]).items()}
-        labels, mask = batch.pop("labels"), batch.pop("attention_mask")  # (B, T)
+        mask = batch.pop("attention_mask")  # (B, T)
         cache = copy.deepcopy(begun)
         cache.batch_repeat_interleave(len(indices))
         mask = torch.cat([mask.new_ones(len(indices), shared), mask], dim=1)  # (B, P + T)
-        logits = model(**batch, attention_mask=mask, past_key_values=cache).logits
-        losses = token_losses(logits, labels, collate.task).double().sum(dim=1)
-        counts = (labels != NO_LOSS).sum(dim=1)
-        return list(zip(losses.tolist(), counts.tolist(), strict=True))
+        batch |= {"attention_mask": mask, "past_key_values": cache}
+        return by_row(*supervised_losses(model, batch, collate.task), len(indices))
 
     for indices, found in in_batches(longest_first([len(end["input_ids"]) for end in ends]), batch_size, scores):
         for index, each in zip(indices, found, strict=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy
-from scipy import stats
 
 from tunebook.statistics.paired import ratio_interval
 
@@ -33,8 +33,10 @@ def mean_interval(values: numpy.ndarray) -> tuple[float, float]:
 
 def share_interval(hits: int, rows: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927)."""
-    interval = stats.binomtest(hits, rows).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, z = hits / rows, NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    middle, half = share + z**2 / (2 * rows), z * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / rows) for sign in (-1, 1))
+    return max(low, 0.0) if hits else 0.0, min(high, 1.0) if hits < rows else 1.0
 
 
 def difference_interval(hits: int, rows: int, other_hits: int, other_rows: int) -> tuple[float, float]:

@@ -8,11 +8,17 @@ import sys
 from typing import Any
 
 import numpy
-from sklearn import metrics as sklearn_metrics
 
 from tunebook.finetuning.intervals import RESAMPLES, difference_interval, middle, share_interval
 
 NO_LABEL = "no label"
+
+
+def _sklearn() -> Any:
+    """scikit-learn's metrics, whose import takes a second: only where there are labels."""
+    from sklearn import metrics
+
+    return metrics
 
 
 def loss(losses: list[float], tokens: list[int]) -> float:
@@ -34,12 +40,12 @@ def bits_per_byte(losses: list[float], texts: list[str]) -> float:
 
 def accuracy(labels: list[str], answers: list[str]) -> float:
     """Share of held-out rows whose answer is the row's label; an answer that is no label is wrong."""
-    return float(sklearn_metrics.accuracy_score(labels, answers))
+    return sum(label == answer for label, answer in zip(labels, answers, strict=True)) / len(labels)
 
 
 def macro_f1(labels: list[str], answers: list[str], names: list[str]) -> float:
     """Mean over the labels of F1, the harmonic mean of precision and recall: each label counts the same, however rare."""
-    return float(sklearn_metrics.f1_score(labels, answers, labels=names, average="macro", zero_division=0.0))
+    return float(_sklearn().f1_score(labels, answers, labels=names, average="macro", zero_division=0.0))
 
 
 def invalid_answer_rate(answers: list[str]) -> float:
@@ -118,7 +124,7 @@ def definitions() -> dict[str, str]:
 
 def per_label(labels: list[str], answers: list[str], names: list[str]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and number of rows of each label."""
-    columns = sklearn_metrics.precision_recall_fscore_support(labels, answers, labels=names, zero_division=0.0)
+    columns = _sklearn().precision_recall_fscore_support(labels, answers, labels=names, zero_division=0.0)
     keys = ("precision", "recall", "f1", "support")
     return {
         name: {
@@ -131,7 +137,7 @@ def per_label(labels: list[str], answers: list[str], names: list[str]) -> dict[s
 
 def confusion(labels: list[str], answers: list[str], names: list[str]) -> list[list[int]]:
     """Rows: true label; columns: the labels, then answers that are no label."""
-    matrix = sklearn_metrics.confusion_matrix(labels, answers, labels=[*names, NO_LABEL])
+    matrix = _sklearn().confusion_matrix(labels, answers, labels=[*names, NO_LABEL])
     return matrix[: len(names)].tolist()
 
 

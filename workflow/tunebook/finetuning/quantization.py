@@ -8,6 +8,10 @@ import torch
 from transformers import BitsAndBytesConfig
 
 from tunebook.errors import TunebookError
+from tunebook.imports import compiled_when_called
+
+with compiled_when_called():  # peft imports it, too, whether or not a run is quantized
+    import bitsandbytes  # noqa: F401
 
 COMPUTE_DTYPE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

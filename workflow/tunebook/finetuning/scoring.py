@@ -13,33 +13,77 @@ import torch
 from tunebook.finetuning.batching import Collator, longest_first
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.memory import in_batches
+from tunebook.finetuning.output_head import output_head
 
 
 def token_losses(logits: torch.Tensor, labels: torch.Tensor, task: str) -> torch.Tensor:
-    """Negative log-likelihood of each label, 0 where the label is -100.
+    """Negative log-likelihood of each label that is not -100, in the order of `supervised`: (N,), float32, nats.
 
-    causal-lm: logits (B, T, V), labels (B, T) -> (B, T - 1): position t predicts token t + 1.
-    seq2seq-lm: logits (B, U, V), labels (B, U) -> (B, U).
-    sequence-classification: logits (B, C), labels (B,) -> (B, 1).
+    causal-lm: logits (B, T, V), labels (B, T); seq2seq-lm: logits (B, U, V), labels (B, U); sequence-classification: logits
+    (B, C), labels (B,). A prompt adapter makes logits of its own positions, too; they stand first.
+    """
+    if task == "sequence-classification":
+        logits = logits[:, None]
+    elif task == "causal-lm":
+        logits = logits[:, logits.shape[1] - labels.shape[1] :]
+    chosen, ids = supervised(labels, task)
+    return torch.nn.functional.cross_entropy(logits[chosen].float(), ids, reduction="none")
+
+
+def supervised(labels: torch.Tensor, task: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the model's output is scored, (B, T) bool, and against which ids, (N,).
+
+    causal-lm: position t predicts token t + 1, so that the first label has no position.
     """
     if task == "causal-lm":
-        logits, labels = logits[:, :-1], labels[:, 1:]
+        labels = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=NO_LOSS)
     elif task == "sequence-classification":
-        logits, labels = logits[:, None], labels[:, None]
-    supervised = labels != NO_LOSS  # (B, T)
-    losses = torch.zeros(labels.shape, dtype=torch.float32, device=logits.device)
-    chosen = torch.nn.functional.cross_entropy(logits[supervised].float(), labels[supervised], reduction="none")
-    return losses.masked_scatter(supervised, chosen)
+        labels = labels[:, None]
+    chosen = labels != NO_LOSS
+    return chosen, labels[chosen]
 
 
-def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any, *, task: str) -> torch.Tensor:
-    """Trainer's `compute_loss_func`: the sum over this micro-batch by the supervised tokens of the whole batch."""
-    losses = token_losses(outputs["logits"], labels, task)
-    count = (labels != NO_LOSS).sum() if num_items_in_batch is None else num_items_in_batch
-    return losses.sum() / count
+def supervised_losses(model: torch.nn.Module, batch: dict[str, Any], task: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses of a batch's supervised tokens, in nats, and the row (0 to B - 1) of each: both (N,). Without a gradient.
+
+    `batch`: what a collator returns, or with the model's other arguments besides.
+    """
+    inputs, labels = _inputs(batch, task), batch["labels"]
+    chosen, ids = supervised(labels, task)
+    head = output_head(model) if task == "causal-lm" else None
+    with torch.no_grad():
+        if head is None:
+            losses = token_losses(model(**inputs).logits, labels, task)
+        else:
+            losses = head.losses(head.hidden(model, inputs).of(chosen), ids)
+    return losses, chosen.nonzero()[:, 0]
 
 
-@torch.no_grad()
+def summed_loss(model: torch.nn.Module, batch: dict[str, Any], task: str) -> torch.Tensor:
+    """Sum of the losses of a batch's supervised tokens, in nats, with a gradient."""
+    inputs, labels = _inputs(batch, task), batch["labels"]
+    head = output_head(model) if task == "causal-lm" else None
+    if head is None:
+        return token_losses(model(**inputs)["logits"], labels, task).sum()
+    chosen, ids = supervised(labels, task)
+    return head.summed_loss(head.hidden(model, inputs).of(chosen), ids)
+
+
+def _inputs(batch: dict[str, Any], task: str) -> dict[str, Any]:
+    """What the model is given of a batch. A cache of keys and values helps nobody who computes a loss, and with one transformers
+    takes packed rows for a single row."""
+    inputs = {name: value for name, value in batch.items() if name not in ("labels", "counted")}
+    if task == "causal-lm" and "past_key_values" not in inputs:
+        inputs["use_cache"] = False
+    return inputs
+
+
+def by_row(losses: torch.Tensor, rows: torch.Tensor, count: int) -> list[tuple[float, int]]:
+    """(summed loss, tokens) of each of `count` rows, from what `supervised_losses` returns."""
+    sums = torch.zeros(count, dtype=torch.float64, device=losses.device).index_add(0, rows, losses.double())
+    return list(zip(sums.tolist(), torch.bincount(rows, minlength=count).tolist(), strict=True))
+
+
 def score(
     model: torch.nn.Module, rows: list[dict[str, Any]], collate: Collator, batch_size: int
 ) -> list[tuple[float, int]]:
@@ -51,10 +95,7 @@ def score(
 
     def scores(indices: list[int]) -> list[tuple[float, int]]:
         batch = {name: tensor.to(device) for name, tensor in collate([rows[index] for index in indices]).items()}
-        labels = batch.pop("labels")
-        losses = token_losses(model(**batch).logits, labels, collate.task).double().sum(dim=1)
-        counts = (labels != NO_LOSS).reshape(len(indices), -1).sum(dim=1)
-        return list(zip(losses.tolist(), counts.tolist(), strict=True))
+        return by_row(*supervised_losses(model, batch, collate.task), len(indices))
 
     order = longest_first([len(row["input_ids"]) for row in rows])
     for indices, found in in_batches(order, batch_size, scores):

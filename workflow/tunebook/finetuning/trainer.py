@@ -21,11 +21,13 @@ from tunebook.finetuning.batching import Collator, LengthGroupedSampler, blank_r
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.memory import trim_heap
 from tunebook.finetuning.models import optimizer_bytes
-from tunebook.finetuning.scoring import mean_loss, mean_over_tokens, score
+from tunebook.finetuning.packing import PackingCollator, training_collator
+from tunebook.finetuning.scoring import mean_over_tokens, score, summed_loss
 
 SECONDS_BETWEEN_CHECKPOINTS = 900  # at most, so much work is lost where a kill gives no warning
 SECONDS_TO_END = 10  # from the last step to the end of the process
 OURS = (
+    "packing",
     "dropout",
     "max_length",
     "max_target_length",
@@ -56,12 +58,23 @@ class TokenTrainer(Trainer):
     Several processes share the rows of each step: Trainer sums their losses and tokens, and validation is shared out below.
     """
 
-    def __init__(self, *, rows: list, validation_rows: list, collate: Collator, wall_s: float, **options: Any) -> None:
-        loss = functools.partial(mean_loss, task=collate.task)
+    def __init__(
+        self,
+        *,
+        rows: list,
+        validation_rows: list,
+        collate: Collator,
+        packing: str,
+        wall_s: float,
+        model: torch.nn.Module,
+        **options: Any,
+    ) -> None:
+        self.collate = collate  # for validation; training may pack its rows
         super().__init__(
+            model=model,
             train_dataset=[*rows, blank_row(rows[0], collate.task)],
-            data_collator=collate,
-            compute_loss_func=loss,
+            data_collator=training_collator(model, collate, packing),
+            compute_loss_func=functools.partial(summed_loss, task=collate.task),
             **options,
         )
         self.remove_callback(PrinterCallback)
@@ -74,6 +87,11 @@ class TokenTrainer(Trainer):
             tuple[float, int]
         ] = []  # (summed loss, tokens) of each validation row, at the last validation
         self.wall_before, self.started = wall_s, time.monotonic()
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows of training are packed where that saves work."""
+        return isinstance(self.data_collator, PackingCollator)
 
     @property
     def wall_s(self) -> float:
@@ -90,20 +108,29 @@ class TokenTrainer(Trainer):
         )
 
     def _track_num_input_tokens(self, inputs: dict[str, torch.Tensor]) -> None:
-        """Count tokens, those of blank rows not."""
-        real = (inputs["labels"] != NO_LOSS).reshape(len(inputs["labels"]), -1).any(dim=1)  # (B,)
-        super()._track_num_input_tokens({**inputs, "attention_mask": inputs["attention_mask"] * real[:, None]})
+        """Count tokens, those of blank rows and of filling not."""
+        counted = inputs.get("counted")
+        if counted is None:
+            real = (inputs["labels"] != NO_LOSS).reshape(len(inputs["labels"]), -1).any(dim=1)  # (B,)
+            counted = inputs["attention_mask"] * real[:, None]
+        super()._track_num_input_tokens({**inputs, "attention_mask": counted})
 
-    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
-        """The loss of a micro-batch; a loss that is no number ends the run before it can spoil the weights."""
-        loss = super().compute_loss(*arguments, **options)
-        value = loss[0] if isinstance(loss, tuple) else loss
-        if not torch.isfinite(value):
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
+        """The sum over this micro-batch by the supervised tokens of the whole step, in all processes; a loss that is no
+        number ends the run before it can spoil the weights."""
+        loss = self.compute_loss_func(model, inputs) / num_items_in_batch
+        if not torch.isfinite(loss):
             raise TunebookError(
-                f"the loss is {value.item()} at step {self.state.global_step + 1}; nothing is published: lower the "
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}; nothing is published: lower the "
                 "learning rate, clip gradients harder (max_grad_norm), or train in bf16 or float32 instead of fp16"
             )
-        return value if not isinstance(loss, tuple) else loss
+        return loss * self.accelerator.num_processes  # gradients of processes are averaged
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Token-weighted validation loss, by the same code as the final evaluation."""
@@ -120,7 +147,7 @@ class TokenTrainer(Trainer):
         ]
         rows = [self.validation_rows[index] for index in mine]
         trim_heap()
-        scored = score(self.model, rows, self.data_collator, self.args.per_device_eval_batch_size)
+        scored = score(self.model, rows, self.collate, self.args.per_device_eval_batch_size)
         found = {
             index: each for part in processes.gathered(list(zip(mine, scored, strict=True))) for index, each in part
         }
