@@ -40,28 +40,47 @@ def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any, *, ta
 
 
 @torch.no_grad()
-def score(
+def score_tokens(
     model: torch.nn.Module, rows: list[dict[str, Any]], collate: Collator, batch_size: int
-) -> list[tuple[float, int]]:
-    """(summed loss in nats, supervised tokens) of each row, in the order given. Batches are halved where memory runs out."""
+) -> list[list[float]]:
+    """Each row's losses in nats, a value a token of `scored_places`, in the order given. Batches are halved where memory
+    runs out."""
     was_training = model.training
     model.eval()
-    scored: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
+    scored: list[list[float]] = [[] for _ in rows]
     device = next(model.parameters()).device
 
-    def scores(indices: list[int]) -> list[tuple[float, int]]:
+    def losses_of(indices: list[int]) -> list[list[float]]:
         batch = {name: tensor.to(device) for name, tensor in collate([rows[index] for index in indices]).items()}
         labels = batch.pop("labels")
-        losses = token_losses(model(**batch).logits, labels, collate.task).double().sum(dim=1)
-        counts = (labels != NO_LOSS).reshape(len(indices), -1).sum(dim=1)
-        return list(zip(losses.tolist(), counts.tolist(), strict=True))
+        return by_row(token_losses(model(**batch).logits, labels, collate.task), labels, collate.task)
 
     order = longest_first([len(row["input_ids"]) for row in rows])
-    for indices, found in in_batches(order, batch_size, scores):
+    for indices, found in in_batches(order, batch_size, losses_of):
         for index, each in zip(indices, found, strict=True):
             scored[index] = each
     model.train(was_training)
     return scored
+
+
+def by_row(losses: torch.Tensor, labels: torch.Tensor, task: str) -> list[list[float]]:
+    """The losses of `token_losses` as a list a row, without the places that have no label."""
+    labels = labels[:, 1:] if task == "causal-lm" else labels.reshape(len(labels), -1)  # as losses, (B, T)
+    pairs = zip(losses.cpu(), (labels != NO_LOSS).cpu(), strict=True)
+    return [row[supervised].tolist() for row, supervised in pairs]
+
+
+def scored_places(labels: list[int], task: str) -> list[int]:
+    """Places of a row's labels that have a loss. Nothing predicts the first token of a causal model's row."""
+    first = 1 if task == "causal-lm" else 0
+    return [place for place in range(first, len(labels)) if labels[place] != NO_LOSS]
+
+
+def score(
+    model: torch.nn.Module, rows: list[dict[str, Any]], collate: Collator, batch_size: int
+) -> list[tuple[float, int]]:
+    """(summed loss in nats, supervised tokens) of each row, in the order given."""
+    return [(sum(losses), len(losses)) for losses in score_tokens(model, rows, collate, batch_size)]
 
 
 def mean_over_tokens(scored: list[tuple[float, int]]) -> float:
