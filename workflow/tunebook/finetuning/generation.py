@@ -66,8 +66,8 @@ def decoding_of(model: torch.nn.Module, tokenizer: Any, max_new_tokens: int) -> 
     if [pad] in (own.get("bad_words_ids") or []):
         in_force["suppress_tokens"] = [pad]  # MarianMT gives padding a score of its own; it is no part of an answer
     neutral = GenerationConfig().to_dict() | GenerationConfig._get_default_generation_params()
-    known = {key: value for key, value in own.items() if key in neutral and key not in NOT_DECODING}
-    changed = {key: value for key, value in known.items() if value not in (None, neutral[key])}
+    known = {key: value for key, value in own.items() if key in neutral and key not in NOT_DECODING and key[0] != "_"}
+    changed = {key: value for key, value in known.items() if value is not False and value not in (None, neutral[key])}
     return Decoding(in_force, {key: value for key, value in changed.items() if in_force.get(key) != value})
 
 
