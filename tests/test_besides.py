@@ -5,18 +5,20 @@ import pytest
 import torch
 
 from tests import tiny
-from tests.stages import prepared, run_stage
+from tests.stages import prepared, run_stage, trained
 from tests.test_scoring import run_for
 from tunebook.configuration.study import evaluation_spec, runs_of, sampling_spec
 from tunebook.configuration.validation import validate
+from tunebook.data.splits import read_tokens
 from tunebook.finetuning import memorisation, metrics
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.generation import answer
-from tunebook.finetuning.models import load_model
-from tunebook.finetuning.neutral import paragraphs, pieces, score_neutral
+from tunebook.finetuning.models import add_adapter, load_model
+from tunebook.finetuning.neutral import measure, paragraphs, pieces, score_neutral
 from tunebook.finetuning.scoring import summed_loss
 from tunebook.finetuning.tokenizers import load_tokenizer
+from tunebook.finetuning.trainer import TokenTrainer
 from tunebook.records import read_json
 from tunebook.source_code import code_of
 
@@ -28,8 +30,8 @@ def loaded(folder, family="llama"):
 
 
 def test_the_neutral_text_is_plain_fixed_and_known_to_the_workflow():
-    assert len(paragraphs()) == 6
-    assert 400 <= sum(len(paragraph.split()) for paragraph in paragraphs()) <= 600
+    assert len(paragraphs()) == 24
+    assert 1200 <= sum(len(paragraph.split()) for paragraph in paragraphs()) <= 2000
     assert "neutral.txt" in {file.name for file in code_of("evaluate")}  # an edit evaluates again
     assert "neutral.txt" not in {file.name for file in code_of("train")}  # and trains nothing
 
@@ -38,21 +40,47 @@ def test_the_neutral_text_is_plain_fixed_and_known_to_the_workflow():
 @torch.no_grad()
 def test_the_neutral_loss_is_transformers_own_over_all_pieces(tmp_path, family):
     model, tokenizer, collate = loaded(tmp_path, family)
-    summed, count = 0.0, 0
-    limit = model.config.max_position_embeddings
+    summed, counts = [], []
+    limit = min(model.config.max_position_embeddings, 512)
     for paragraph in paragraphs():
         ids = tokenizer(paragraph)["input_ids"]
-        for start in range(0, len(ids), min(limit, 512)):
-            piece = torch.tensor([ids[start : start + min(limit, 512)]])
-            summed += model(input_ids=piece, labels=piece).loss.item() * (piece.shape[1] - 1)
-            count += piece.shape[1] - 1
-    scored = score_neutral(model, tokenizer, collate, 4)
-    assert metrics.neutral_loss(*map(list, zip(*scored, strict=True))) == pytest.approx(summed / count, abs=1e-4)
-    assert sum(tokens for _, tokens in scored) == count
+        parts = [torch.tensor([ids[start : start + limit]]) for start in range(0, len(ids), limit)]
+        parts = [piece for piece in parts if piece.shape[1] > 1]
+        summed.append(sum(model(input_ids=piece, labels=piece).loss.item() * (piece.shape[1] - 1) for piece in parts))
+        counts.append(sum(piece.shape[1] - 1 for piece in parts))
+    losses, tokens = score_neutral(model, tokenizer, collate, 4)
+    assert losses == pytest.approx(summed, rel=1e-4)
+    assert tokens == counts
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's
+def test_a_quantized_run_measures_its_own_base_on_the_same_text(tmp_path):
+    tiny.model(tmp_path, "llama")
+    tokenizer = load_tokenizer(tmp_path)
+    lora = {"r": 2, "lora_alpha": 2, "lora_dropout": 0.0, "bias": "none", "target_modules": ["q_proj"]}
+    run = run_for("llama", "int8") | {"training": {"activation_checkpointing": False}}
+    model = load_model(run, tmp_path)
+    collate = collator_for("causal-lm", tokenizer, model)
+    untrained, tokens = score_neutral(model.eval(), tokenizer, collate, 8)
+    run |= {"adapter": lora | {"modules_to_save": []}}
+    model = add_adapter(model, run).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(5.0)
+    found = measure(run, model, tokenizer, collate, 8)
+    assert found.untrained_losses == pytest.approx(untrained, rel=1e-4)
+    assert found.losses != pytest.approx(untrained, rel=1e-3)
+    assert found.tokens == tokens
+    record = {"metrics": {}, "intervals": {}, "metric_rows": {}}
+    metrics.add_neutral(record, found)
+    assert record["metrics"]["neutral_loss_untrained"] == pytest.approx(sum(untrained) / sum(tokens), rel=1e-4)
+    low, high = record["intervals"]["neutral_loss"]
+    assert low < record["metrics"]["neutral_loss"] < high
 
 
 def test_pieces_are_cut_at_the_models_limit():
-    assert pieces([[1, 2, 3, 4, 5]], 2) == [
+    assert pieces([1, 2, 3, 4, 5], 2) == [
         {"input_ids": [1, 2], "labels": [NO_LOSS, 2]},
         {"input_ids": [3, 4], "labels": [NO_LOSS, 4]},
     ]  # a piece of one token predicts nothing
@@ -114,12 +142,16 @@ def test_rows_learnt_by_heart_are_found_and_others_are_not(tmp_path):
     assert not any(memorisation.completed(model, unseen, collate, 8))
 
 
-def test_the_stage_measures_both_and_the_base_with_examples(tmp_path):
-    config = tiny.study(tmp_path, few_shot=2)
+def of_plain_texts(config):
     dataset = config["datasets"]["lines"]
     for key in ("prompt", "completion", "label", "labels"):
         del dataset[key]
     dataset["text"] = "{{ text }}"
+
+
+def test_the_stage_measures_both_and_the_base_with_examples(tmp_path):
+    config = tiny.study(tmp_path, few_shot=2)
+    of_plain_texts(config)
     config["experiments"]["words"]["generation"]["memorisation_rows"] = 5
     places = prepared(config, tmp_path)
     folder = places["results"] / "runs/words/base/seed-0"
@@ -128,16 +160,53 @@ def test_the_stage_measures_both_and_the_base_with_examples(tmp_path):
     record = read_json(folder / "evaluation.json")
     verbatim = ("verbatim_training", "verbatim_heldout", "verbatim_difference")
     assert set(record["metrics"]) == {"neutral_loss", *verbatim} <= set(metrics.definitions())
-    assert record["metric_rows"] == {"neutral_loss": 6, **dict(zip(verbatim, (5, 5, 10), strict=True))}
-    assert "neutral_loss" not in record["intervals"]
-    assert set(verbatim) <= set(record["intervals"])
-    told = record["few_shot"]
-    assert len(told["rows_shown"]) == told["examples"] == 2
-    assert told["tokens"] == record["tokens"]  # the same tokens are scored
-    assert told["loss"] != record["loss"]
+    assert record["metric_rows"] == {"neutral_loss": 24, **dict(zip(verbatim, (5, 5, 10), strict=True))}
+    assert {"neutral_loss", "text_loss", "loss", *verbatim} == set(record["intervals"])
+    assert len(record["neutral_text"]["losses"]) == 24
+    assert record["memorisation"]["training_rows_seen"] > 5  # the untouched model is asked the first of all
+    assert record["tokens"] == record["text_tokens"] + record["rows"]  # one end a row
+    assert record["decoding"]["in_force"]["eos_token_id"] == [3]
+    (told,) = record["few_shot"]
+    assert (told["examples"], len(told["draws"])) == (2, 5)
     predictions = pandas.read_parquet(folder / "predictions.parquet")
-    weighted = (predictions["few_shot_loss"] * predictions["tokens"]).sum() / predictions["tokens"].sum()
-    assert weighted == pytest.approx(told["loss"])
+    for kind, counted in (("loss", "tokens"), ("text_loss", "text_tokens")):
+        losses = [draw[kind] for draw in told["draws"]]
+        for draw in told["draws"]:
+            assert len(draw["rows_shown"]) == 2
+            assert draw[counted] == record[counted]  # the same tokens are scored
+            weights = predictions[counted]
+            weighted = (predictions[f"few_shot_2_{draw['seed']}_{kind}"] * weights).sum() / weights.sum()
+            assert weighted == pytest.approx(draw[kind])
+        assert len({*losses, record[kind]}) == 6
+        assert told["mean"][kind] == pytest.approx(sum(losses) / 5)
+        assert told["range"][kind] == [min(losses), max(losses)]
+
+
+def test_a_trained_run_is_asked_rows_that_it_has_seen(tmp_path, monkeypatch):
+    config = tiny.study(tmp_path)
+    experiment = config["experiments"]["words"]
+    experiment["generation"]["memorisation_rows"] = 30
+    experiment["training"] |= {"max_steps": 3, "per_device_train_batch_size": 4, "evals_per_epoch": 10}
+    of_plain_texts(config)
+    places = prepared(config, tmp_path)
+    shown, compute = [], TokenTrainer.compute_loss
+
+    def noted(trainer, model, inputs, *arguments, **options):
+        pairs = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
+        shown.extend(tuple(ids[mask].tolist()) for ids, mask in pairs)
+        return compute(trainer, model, inputs, *arguments, **options)
+
+    monkeypatch.setattr(TokenTrainer, "compute_loss", noted)
+    folder = places["results"] / "runs/words/lora/seed-0"
+    record, _ = trained(places, "words/lora/seed-0")
+    run_stage("evaluate", "--run", folder / "run.json", "--model", places["model"], "--tokens", places["tokens"],
+              "--dataset", places["dataset"], "--output", folder, "--adapter", folder / "adapter")  # fmt: skip
+    told = read_json(folder / "evaluation.json")["memorisation"]
+    lines = {line["row"]: tuple(line["input_ids"]) for line in read_tokens(places["tokens"], "train")}
+    seen = set(shown[: record["best_step"] * 4])
+    assert told["training_rows_seen"] == len(seen)
+    assert {lines[row] for row in told["asked"]} <= seen
+    assert 0 < len(told["asked"]) <= len(seen) < len(lines)
 
 
 def test_the_keys_ask_for_evaluation_alone(tmp_path):
@@ -150,8 +219,8 @@ def test_the_keys_ask_for_evaluation_alone(tmp_path):
         assert run.spec["identity"] == before[method].spec["identity"]
         assert evaluation_spec(run) != evaluation_spec(before[method])
         assert sampling_spec(run) == sampling_spec(before[method])
-    assert after["base"].spec["few_shot"] == 2
-    assert {run.spec["few_shot"] for run in after.values() if run.trained} == {0}
+    assert after["base"].spec["few_shot"] == [2]
+    assert not any(run.spec["few_shot"] for run in after.values() if run.trained)
 
 
 def test_answer_and_completion_agree_on_the_prompt(tmp_path):

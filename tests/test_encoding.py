@@ -6,7 +6,7 @@ import pytest
 
 from tests import tiny
 from tunebook.errors import TunebookError
-from tunebook.finetuning.batching import Collator, LengthGroupedSampler, left_padded
+from tunebook.finetuning.batching import Collator, LengthGroupedSampler, padded_prompts, rows_seen
 from tunebook.finetuning.encoding import NO_LOSS, encode, prompt_ids
 
 SPEC = {
@@ -104,10 +104,21 @@ def test_a_template_that_is_not_built_turn_by_turn_is_refused(chat):
         encode({**EMPTY, "messages": ["what", "water", "who", "he"]}, chat, SPEC)
 
 
-def test_prompts_are_padded_on_the_left():
-    batch = left_padded([[5, 6, 7], [8]], pad_id=1)
-    assert batch["input_ids"].tolist() == [[5, 6, 7], [1, 1, 8]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
+def test_prompts_are_padded_on_the_side_that_is_asked_for():
+    left, right = (padded_prompts([[5, 6, 7], [8]], pad_id=1, side=side) for side in ("left", "right"))
+    assert left["input_ids"].tolist() == [[5, 6, 7], [1, 1, 8]]
+    assert left["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert right["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1]]
+    assert right["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_rows_seen_are_the_first_of_the_samplers_order():
+    lengths = [number % 7 for number in range(30)]
+    order = list(LengthGroupedSampler(lengths, batch_size=8, seed=3))
+    assert rows_seen(lengths, 8, seed=3, steps=2) == set(order[:16])
+    assert rows_seen(lengths, 8, seed=3, steps=0) == set()
+    assert rows_seen(lengths, 8, seed=3, steps=4) == set(range(30))  # 4 steps are an epoch, the last of 6 rows
+    assert rows_seen(lengths, 8, seed=3, steps=5) == set(range(30))
 
 
 def test_the_order_of_rows_depends_on_seed_and_epoch_alone():

@@ -91,10 +91,10 @@ def test_keys_and_values_of_answers_are_those_that_the_model_keeps(tmp_path, fam
 
 
 def test_longer_answers_of_more_rows_take_more():
-    run = architectures.run_of("llama", "lora") | {"few_shot": 0}
+    run = architectures.run_of("llama", "lora") | {"few_shot": []}
     taken = []
     for rows, tokens, shots in ((8, 100, 0), (16, 100, 0), (16, 4000, 0), (16, 4000, 8)):
-        run |= {"generation": {"batch_size": rows, "max_new_tokens": tokens}, "few_shot": shots}
+        run |= {"generation": {"batch_size": rows, "max_new_tokens": tokens}, "few_shot": [shots] if shots else []}
         taken.append(inference_bytes(run, read_architecture("smollm2-135m"), **LENGTHS))
     assert taken == sorted(set(taken))
 
@@ -113,7 +113,7 @@ def scored_run(method: str, **changes: object) -> dict[str, object]:
         "scored_rows": 28,
         "memorisation_rows": 0,
     }
-    run = {"experiment": "words", "method": method, "few_shot": 0, "generation": generation, "prompts": ["a", "b"]}
+    run = {"experiment": "words", "method": method, "few_shot": [], "generation": generation, "prompts": ["a", "b"]}
     return {**run, "dataset": {"labels": []}, **changes}
 
 
@@ -129,8 +129,8 @@ def test_minutes_are_those_of_the_rehearsal_and_half_as_many(tmp_path):
     labelled = scored_run("lora", dataset={"labels": ["x", "y"]})
     assert runtime_minutes("evaluate", labelled, measured) == 7 + 10  # and 160 answers: 10 batches of 20 s: 280 s
     assert runtime_minutes("evaluate", scored_run("base"), measured) == 3 + 10  # at the slowest pace: 100 s
-    prompted = scored_run("base", few_shot=4)
-    assert runtime_minutes("evaluate", prompted, measured) == 8 + 10  # six times as many tokens are read: 300 s
+    prompted = scored_run("base", few_shot=[1, 4])
+    assert runtime_minutes("evaluate", prompted, measured) == 38 + 10  # 1 + 5 (2 + 5) as many tokens: 1500 s
 
 
 def test_minutes_of_what_was_not_measured_are_not_known(tmp_path):

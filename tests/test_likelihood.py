@@ -84,10 +84,15 @@ def test_the_untouched_model_is_scored_by_likelihood_too(tmp_path):
     assert set(record["metrics"]) == {
         "accuracy", "macro_f1", "invalid_answer_rate", "likelihood_accuracy", "likelihood_macro_f1",
     }  # fmt: skip
-    assert set(record["metrics"]) <= set(record["intervals"]) & set(metrics.definitions())
-    told = record["few_shot"]  # three examples, one of each label, judged in the same ways
-    assert set(told["metrics"]) == set(record["metrics"])
-    assert sum(map(sum, told["confusion"])) == told["rows"] == record["rows"]
+    assert set(record["metrics"]) <= set(metrics.definitions())
+    (told,) = record["few_shot"]  # three examples, one of each label, judged in the same ways
     answers = pandas.read_parquet(run / "predictions.parquet")
-    assert answers["few_shot_correct"].mean() == pytest.approx(told["metrics"]["accuracy"])
-    assert not answers["few_shot_loss"].equals(answers["loss"])
+    for draw in told["draws"]:
+        assert set(draw["metrics"]) == set(record["metrics"])
+        assert sum(map(sum, draw["confusion"])) == draw["rows"] == record["rows"]
+        correct = answers[f"few_shot_3_{draw['seed']}_correct"]
+        assert correct.mean() == pytest.approx(draw["metrics"]["accuracy"])
+        assert not answers[f"few_shot_3_{draw['seed']}_loss"].equals(answers["loss"])
+    assert record["few_shot"][0]["mean"]["accuracy"] == pytest.approx(
+        sum(draw["metrics"]["accuracy"] for draw in told["draws"]) / 5
+    )

@@ -26,6 +26,11 @@ TARGETS = torch.tensor([[-100, 3, 1, 6, -100], [-100, -100, 2, 2, 0]])
 CLASSES = torch.tensor([4, 0])
 
 
+# 42 of 84 words are drawn, of which each occurs twice: it is missing with probability 42 * 41 / (84 * 83)
+HALVES = [{"completion": " ".join(f"w{at}" for at in range(42))}] * 2
+HDD = 42 * (1 - 42 * 41 / (84 * 83)) / 42
+
+
 def of_answers(name):
     told = text_metrics.measure(ANSWERS, labels=False)
     return told[name].value
@@ -46,11 +51,14 @@ OURS = token_losses(LOGITS, TARGETS, "causal-lm")
 ROUGE = RougeScorer(["rougeL"])
 # name -> ours and by hand; ours and a library's, or None where no library that is installed has it
 CASES = {
+    "text_loss": (
+        (metrics.text_loss([10.0, 2.0], [10, 1]), 12 / 11), (metrics.text_loss(*summed(OURS)), torch_loss().item()),
+    ),
     "loss": ((metrics.loss([10.0, 2.0], [10, 1]), 12 / 11), (metrics.loss(*summed(OURS)), torch_loss().item())),
     "perplexity": ((metrics.perplexity(math.log(7)), 7), (metrics.perplexity(2.5), torch.tensor(2.5).exp().item())),
     "bits_per_byte": (
-        (metrics.bits_per_byte([math.log(2) * 6], ["äb"]), 2),  # three bytes
-        (metrics.bits_per_byte(summed(OURS)[0], ["äb"]), torch_loss("sum").item() / math.log(2) / 3),
+        (metrics.bits_per_byte([math.log(2) * 6], [1, 2]), 2),
+        (metrics.bits_per_byte(summed(OURS)[0], [3]), torch_loss("sum").item() / math.log(2) / 3),
     ),
     "accuracy": ((metrics.accuracy(LABELS, GIVEN), 3 / 5), (metrics.accuracy(LABELS, GIVEN), sklearn.accuracy_score(LABELS, GIVEN))),
     "macro_f1": (
@@ -68,14 +76,15 @@ CASES = {
          sklearn.f1_score(LABELS, NAMES + NAMES[:2], average="macro")),
     ),
     "neutral_loss": ((metrics.neutral_loss([6.0, 3.0], [2, 4]), 1.5), (metrics.neutral_loss(*summed(OURS)), torch_loss().item())),
+    "neutral_loss_untrained": ((metrics.neutral_loss_untrained([6.0, 3.0], [2, 4]), 1.5), None),
     "verbatim_training": ((metrics.verbatim_training([True, False, True, True]), 3 / 4), None),
     "verbatim_heldout": ((metrics.verbatim_heldout([True, False, False, False]), 1 / 4), None),
     "verbatim_difference": ((metrics.verbatim_difference([True, False], [True, False, False, False]), 1 / 4), None),
     "stop_rate": ((of_answers("stop_rate"), 1 / 2), None),
     "answer_tokens": ((of_answers("answer_tokens"), 5.5), None),
     "repetition": ((text_metrics.repeated_share("a b c d a b c d"), 1 / 5), None),
-    "distinct_1": ((of_answers("distinct_1"), 4 / 7), None),
-    "distinct_2": ((of_answers("distinct_2"), 4 / 5), None),
+    "hdd_1": ((text_metrics.hdd_1(HALVES), HDD), None),
+    "hdd_2": ((text_metrics.hdd_2([{"completion": "a b " * 30}]), (2 - 0) / 42), None),  # "a b" and "b a" are in every draw
     "rouge_l": (
         (text_metrics.rouge_l(ANSWERS[0]), 4 / 7),
         (text_metrics.rouge_l(ANSWERS[0]), ROUGE.score("the cat lay down", "the cat sat")["rougeL"].fmeasure),

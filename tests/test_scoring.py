@@ -93,6 +93,7 @@ def test_the_loss_is_that_of_transformers(tmp_path):
     assert mean_over_tokens(ours) == pytest.approx(theirs, abs=1e-5)
 
 
-def test_bits_per_byte_counts_utf8_bytes():
-    assert metrics.bits_per_byte([math.log(2) * 6], ["äb"]) == pytest.approx(2.0)
+def test_bits_per_byte_divides_by_bytes():
+    assert metrics.bits_per_byte([math.log(2) * 6], [3]) == pytest.approx(2.0)
+    assert metrics.bits_per_byte([1.0], [0]) is None  # a class has none
     assert metrics.perplexity(math.log(7)) == pytest.approx(7)

@@ -43,8 +43,6 @@ def test_each_metric_by_hand():
             "stop_rate": 2 / 3,
             "answer_tokens": 19 / 3,
             "repetition": 0.2 / 3,
-            "distinct_1": 8 / 15,  # the cat sat dog. a b c d, of 3 + 4 + 8 words
-            "distinct_2": 8 / 12,  # the-cat cat-sat the-dog. dog.-the a-b b-c c-d d-a, of 2 + 3 + 7 pairs
             "rouge_l": (4 / 7 + 1) / 2,  # 2 words of 3 and of 4 in common: F1 = 2 * 2 / (3 + 4)
             "exact_match": 1 / 2,
         }
@@ -63,6 +61,18 @@ def test_rouge_l_is_the_librarys_and_knows_other_scripts():
     assert text_metrics.rouge_l(sample("Привет, мир", reference="привет мир")) == 1
 
 
+def test_diversity_does_not_reward_short_answers():
+    generator = numpy.random.default_rng(1)
+    words = [f"w{at}" for at in range(200)]
+    long = [sample(" ".join(generator.choice(words, 60))) for _ in range(20)]
+    short = [sample(" ".join(answer["completion"].split()[:6])) for answer in long]
+    told = [measure(answers, labels=False) for answers in (short, long)]
+    assert told[0]["hdd_1"].value == pytest.approx(told[1]["hdd_1"].value, abs=0.03)
+    same = measure([sample("so much time to find the water")] * 20, labels=False)
+    assert same["hdd_1"].value < 0.2
+    assert same["hdd_1"].interval is None
+
+
 def test_ten_answers_have_intervals_and_nine_do_not():
     answers = [sample("word " * (1 + at % 3), stopped=at < 8, tokens=at, reference="word") for at in range(10)]
     told = measure(answers, labels=False)
@@ -70,7 +80,7 @@ def test_ten_answers_have_intervals_and_nine_do_not():
     assert told["stop_rate"].interval == pytest.approx((wilson.low, wilson.high))
     low, high = told["answer_tokens"].interval
     assert 2 < low < 4.5 < high < 7
-    assert told["distinct_1"].interval is None
+    assert "hdd_1" not in told  # of fewer than 42 words
     assert measure(answers, labels=False) == told  # seeded
     assert all(metric.interval is None for metric in measure(answers[:9], labels=False).values())
 
@@ -82,7 +92,7 @@ def test_labels_leave_length_and_end_and_nothing_answered_nothing_at_all():
 
 
 def test_every_metric_is_defined_in_a_sentence():
-    told = measure([sample("x", reference="x")], labels=False)
+    told = measure([sample("x " * 50, reference="x")], labels=False)
     assert set(text_metrics.definitions()) == set(told)
     assert all(sentence.endswith(".") for sentence in text_metrics.definitions().values())
 

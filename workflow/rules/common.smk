@@ -118,6 +118,12 @@ def adapter_of(wildcards):
     return f"{RESULTS}/runs/{run.name}/adapter" if run.trained else []
 
 
+def training_record_of(wildcards):
+    """The record that stands beside a run's adapter; nothing for the untouched model."""
+    run = run_of(wildcards)
+    return f"{RESULTS}/runs/{run.name}/training.json" if run.trained else []
+
+
 def gpus_of(wildcards):
     """GPUs that train a run together."""
     return STUDY.experiments[wildcards.experiment].gpus

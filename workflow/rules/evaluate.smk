@@ -1,6 +1,7 @@
 rule evaluate:
     input:
         adapter=adapter_of,
+        training=training_record_of,
         tokens=f"{RESULTS}/tokens/{{experiment}}",
         rows=lambda wildcards: [
             f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
@@ -39,7 +40,9 @@ use rule evaluate as sample with:
     input:
         adapter=adapter_of,
         tokens=f"{RESULTS}/tokens/{{experiment}}",
-        rows=lambda wildcards: f"{dataset_of(wildcards)}/test.parquet",
+        rows=lambda wildcards: [
+            f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
+        ],
         provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
         code=code("sample"),
     output:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas
 import torch
 
 from tunebook.data.splits import read_split, read_tokens
-from tunebook.finetuning import few_shot, finished, memorisation, metrics
-from tunebook.finetuning.batching import collator_for
+from tunebook.finetuning import few_shot, finished, memorisation, metrics, neutral
+from tunebook.finetuning.batching import collator_for, rows_of_a_step, rows_seen
 from tunebook.finetuning.encoding import prompt_of
-from tunebook.finetuning.generation import answer
-from tunebook.finetuning.intervals import loss_interval
+from tunebook.finetuning.generation import answer, decoding_of
 from tunebook.finetuning.likelihood import likeliest
+from tunebook.finetuning.losses import RowScore
 from tunebook.finetuning.memory import in_batches
-from tunebook.finetuning.neutral import score_neutral
-from tunebook.finetuning.scoring import score
-from tunebook.records import write_json, write_parquet
+from tunebook.finetuning.names import FEW_SHOT_DRAWS
+from tunebook.finetuning.row_scores import row_score
+from tunebook.finetuning.scoring import score_tokens
+from tunebook.records import read_json, write_json, write_parquet
 
 
 def evaluate(
@@ -28,38 +31,28 @@ def evaluate(
     tokenizer: Any,
     tokens: list[dict[str, Any]],
     rows: pandas.DataFrame,
-    scorer: Callable[..., list[tuple[float, int]]] = score,
+    scorer: Callable[..., list[list[float]]] = score_tokens,
 ) -> tuple[dict[str, Any], pandas.DataFrame]:
-    """Score a loaded model. `tokens` and `rows`: the test split encoded and as text; `scorer`: `score` or the like of it.
+    """Score a loaded model. `tokens` and `rows`: the test split encoded and as text; `scorer`: `score_tokens` or the like of it.
 
     Returns the content of evaluation.json, less what `besides` adds, and of predictions.parquet.
     """
     batch_size = run["generation"]["batch_size"]
     texts = _in_order(rows, tokens)
     collate = collator_for(run["task"], tokenizer, model)
-    scored = scorer(model, tokens, collate, batch_size)
-    losses, counts = [loss for loss, _ in scored], [count for _, count in scored]
-    mean = metrics.loss(losses, counts)
-    record = {
-        "run": run["run"],
-        "identity": run["identity"],
-        "split": finished.SPLIT,
-        "rows": len(tokens),
-        "tokens": sum(counts),
-        "loss": mean,
-        "perplexity": metrics.perplexity(mean),
-        "bits_per_byte": metrics.bits_per_byte(losses, [_supervised_text(text) for text in texts]),
-        "metrics": {},
-        "intervals": {"loss": loss_interval(losses, counts)},
-    }
+    scored = _row_scores(run, tokens, scorer(model, tokens, collate, batch_size), texts, tokenizer)
+    record = {"run": run["run"], "identity": run["identity"], "split": finished.SPLIT, "rows": len(tokens)}
+    record |= metrics.loss_record(scored) | {"metrics": {}}
     predictions = pandas.DataFrame(
         {
             "row": [text["row"] for text in texts],
             "input": [_input(text) for text in texts],
             "reference": [_supervised_text(text) for text in texts],
             "prediction": None,
-            "loss": [loss / count for loss, count in scored],
-            "tokens": counts,
+            "loss": [one.mean for one in scored],
+            "tokens": [one.tokens for one in scored],
+            "text_loss": [one.text_mean for one in scored],
+            "text_tokens": [one.text_tokens for one in scored],
             "correct": None,
         }
     )
@@ -79,6 +72,20 @@ def evaluate(
     return record, predictions
 
 
+def _row_scores(
+    run: dict[str, Any],
+    tokens: list[dict[str, Any]],
+    losses: list[list[float]],
+    texts: list[dict[str, Any]],
+    tokenizer: Any,
+) -> list[RowScore]:
+    causal = run["task"] == "causal-lm"
+    return [
+        row_score(line, each, _answers(text), tokenizer, run["task"], plain=causal and text["text"] is not None)
+        for line, each, text in zip(tokens, losses, texts, strict=True)
+    ]
+
+
 def besides(
     run: dict[str, Any],
     model: torch.nn.Module,
@@ -87,23 +94,22 @@ def besides(
     training: list[dict[str, Any]],
     record: dict[str, Any],
 ) -> None:
-    """Add to a causal model's evaluation.json what is not measured on the test rows alone: forgetting, memorisation.
+    """Add to a causal model's evaluation.json what is not measured on the test rows alone: a neutral text, memorisation.
 
     Encoder-decoders and classification heads have no likelihood of a plain text, and no text to complete. `training`: the
-    encoded training rows.
+    encoded training rows that the model has seen; of the untouched model, all.
     """
     record["metric_rows"] = {}  # metric -> what it is over, where that is not all test rows
     if run["task"] != "causal-lm":
         return
     collate, batch_size = collator_for(run["task"], tokenizer, model), run["generation"]["batch_size"]
-    neutral = score_neutral(model, tokenizer, collate, batch_size)
-    record["metrics"]["neutral_loss"] = metrics.neutral_loss(*map(list, zip(*neutral, strict=True)))
-    record["metric_rows"]["neutral_loss"] = len(neutral)
+    metrics.add_neutral(record, neutral.measure(run, model, tokenizer, collate, batch_size))
     count = run["generation"]["memorisation_rows"]
     asked = [memorisation.chosen(lines, count) for lines in (training, tokens)]
     if all(asked):
         found = [memorisation.completed(model, lines, collate, batch_size) for lines in asked]
         metrics.add_memorisation(record, *found)
+        record["memorisation"] = {"training_rows_seen": len(training), "asked": [line["row"] for line in asked[0]]}
 
 
 def prompted(
@@ -113,19 +119,30 @@ def prompted(
     tokens: list[dict[str, Any]],
     rows: pandas.DataFrame,
     training_rows: pandas.DataFrame,
-) -> tuple[dict[str, Any], pandas.DataFrame]:
-    """The untouched model with examples before each test row: what evaluation.json holds under `few_shot`, and predictions.
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The untouched model with examples before each test row: what evaluation.json holds under `few_shot`, an entry a number
+    of examples, and columns of predictions.parquet.
 
-    Where it was not run, the record says why and there are no predictions.
+    Where it was not run, the entry says why and there are no columns.
     """
-    examples = few_shot.draw(training_rows, run["few_shot"], run["dataset"]["labels"])
-    told = {"examples": run["few_shot"], "seed": few_shot.SEED, "rows_shown": [row["row"] for row in examples]}
-    try:
-        lines = few_shot.with_examples(run, model, tokenizer, tokens, _in_order(rows, tokens), examples)
-    except few_shot.NotRun as reason:
-        return told | {"not_run": str(reason)}, pandas.DataFrame()
-    record, predictions = evaluate(run, model, tokenizer, lines, rows, few_shot.score_after_examples)
-    return record | told, predictions
+    texts, told, columns = _in_order(rows, tokens), [], {}
+    for count in run["few_shot"]:
+        entry, draws = {"examples": count}, []
+        try:
+            for seed in range(FEW_SHOT_DRAWS):
+                examples = few_shot.draw(training_rows, count, run["dataset"]["labels"], seed)
+                lines = few_shot.with_examples(run, model, tokenizer, tokens, texts, examples, count)
+                record, predictions = evaluate(run, model, tokenizer, lines, rows, few_shot.score_after_examples)
+                told_of = {key: value for key, value in record.items() if key not in ("run", "identity", "split")}
+                draws.append({"seed": seed, "rows_shown": [row["row"] for row in examples], **told_of})
+                for name in ("loss", "text_loss", "prediction", "correct"):
+                    columns[f"few_shot_{count}_{seed}_{name}"] = predictions[name]
+        except few_shot.NotRun as reason:
+            columns = {name: column for name, column in columns.items() if not name.startswith(f"few_shot_{count}_")}
+            told.append(entry | {"not_run": str(reason)})
+        else:
+            told.append(entry | metrics.over_draws(draws) | {"draws": draws})
+    return told, columns
 
 
 def _in_order(rows: pandas.DataFrame, tokens: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -153,6 +170,13 @@ def _label_answers(
     return [given.text for given in answer(model, [prompt_of(run, line) for line in tokens], tokenizer, **options)]
 
 
+def _answers(row: dict[str, Any]) -> list[str]:
+    """The texts that are learnt of a row, in their order."""
+    if row["messages"] is not None:
+        return list(row["messages"])[1::2]
+    return [row["completion"] if row["completion"] is not None else row["text"]]
+
+
 def _supervised_text(row: dict[str, Any]) -> str:
     """The text that the loss is taken over."""
     if row["messages"] is not None:
@@ -167,16 +191,30 @@ def _input(row: dict[str, Any]) -> str:
 arguments = finished.arguments
 
 
+def _rows_seen(run: dict[str, Any], tokens: Path, adapter: Path | None) -> list[dict[str, Any]]:
+    """The encoded training rows that a run's weights have seen; of the untouched model, all."""
+    lines = read_tokens(tokens, "train")
+    if adapter is None:
+        return lines
+    steps = read_json(adapter.parent / "training.json")["best_step"]  # those weights are kept
+    seen = rows_seen([len(line["input_ids"]) for line in lines], rows_of_a_step(run), run["seed"], steps)
+    return [line for index, line in enumerate(lines) if index in seen]
+
+
 def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
-    besides(run, *loaded[:3], read_tokens(args.tokens, "train"), record)
+    if run["task"] != "sequence-classification":
+        record["decoding"] = asdict(decoding_of(*loaded[:2], run["generation"]["max_new_tokens"]))
+    besides(run, *loaded[:3], _rows_seen(run, args.tokens, args.adapter), record)
     if run["few_shot"]:
-        record["few_shot"], told = prompted(run, *loaded, read_split(args.dataset, "train"))
-        for name in ("loss", "prediction", "correct"):
-            if name in told:
-                predictions[f"few_shot_{name}"] = told[name]
+        record["few_shot"], columns = prompted(run, *loaded, read_split(args.dataset, "train"))
+        predictions = predictions.assign(**columns)
     write_parquet(args.output / "predictions.parquet", predictions)
     write_json(args.output / "evaluation.json", record)
     shown = "".join(f", {name} {value:.3f}" for name, value in record["metrics"].items())
-    print(f"evaluate {run['run']}: loss {record['loss']:.4f} over {record['rows']} rows{shown}", flush=True)
+    print(
+        f"evaluate {run['run']}: loss of the text {record['text_loss']:.4f}, with end tokens {record['loss']:.4f}, over "
+        f"{record['rows']} rows{shown}",
+        flush=True,
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 import torch
 
+from tunebook.data.splits import read_split
 from tunebook.finetuning import finished
 from tunebook.finetuning.encoding import prompt_ids, prompt_of
 from tunebook.finetuning.generation import answer
@@ -15,7 +16,12 @@ from tunebook.records import write_json
 
 
 def sample(
-    run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, tokens: list[dict[str, Any]], rows: pandas.DataFrame
+    run: dict[str, Any],
+    model: torch.nn.Module,
+    tokenizer: Any,
+    tokens: list[dict[str, Any]],
+    rows: pandas.DataFrame,
+    training_rows: pandas.DataFrame,
 ) -> list[dict[str, Any]]:
     """The content of samples.json. The same held-out rows for every run: the first of the test split, of each label,
     no question twice."""
@@ -27,8 +33,15 @@ def sample(
         return []
     options = {key: run["generation"][key] for key in ("max_new_tokens", "batch_size")}
     answers = answer(model, [ids for ids, _ in questions], tokenizer, **options)
+    learnt = [_question(row) for row in training_rows.to_dict("records")]
     return [
-        {**question, "completion": given.text, "tokens": given.tokens, "stopped": given.stopped}
+        {
+            **question,
+            "completion": given.text,
+            "tokens": given.tokens,
+            "stopped": given.stopped,
+            "begins_training_rows": begun_by(question["prompt"], learnt),
+        }
         for (_, question), given in zip(questions, answers, strict=True)
     ]
 
@@ -45,6 +58,12 @@ def heldout_rows(run: dict[str, Any], rows: pandas.DataFrame, known: set[str]) -
         shown = usable.head(count)
     others = usable[~usable["row"].isin(shown["row"])].head(run["generation"]["scored_rows"])
     return {"heldout": shown.to_dict("records"), "scored": others.to_dict("records")}
+
+
+def begun_by(prompt: str, texts: list[str]) -> int:
+    """How many texts begin with a prompt, but for case and white space: to such a prompt a model may answer by heart."""
+    begin = " ".join(prompt.casefold().split())
+    return sum(" ".join(text.casefold().split()).startswith(begin) for text in texts)
 
 
 def _from_config(run: dict[str, Any], tokenizer: Any, prompt: str) -> tuple[list[int], dict[str, Any]]:
@@ -83,6 +102,7 @@ arguments = finished.arguments
 
 def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
-    samples = sample(run, *loaded) if run["task"] != "sequence-classification" else []
+    answers = run["task"] != "sequence-classification"
+    samples = sample(run, *loaded, read_split(args.dataset, "train")) if answers else []
     write_json(args.output / "samples.json", samples)
     print(f"sample {run['run']}: {len(samples)} answers", flush=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -277,6 +277,20 @@ class Overrides(Section):
     adapter: dict[str, Any] = Field({}, description="adapter arguments that this method changes")
 
 
+def _counts(value: Any) -> Any:
+    """One number of examples as a list of it; 0 asks for none."""
+    return value if isinstance(value, bool) or not isinstance(value, int) else [value] if value else []
+
+
+FewShot = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=100)], ...],
+    BeforeValidator(
+        _counts,
+        json_schema_input_type=Annotated[int, Field(ge=0, le=100)] | tuple[Annotated[int, Field(ge=1, le=100)], ...],
+    ),
+]
+
+
 class Experiment(Section):
     """Data set x model x training arguments x prompts, with the methods to compare."""
 
@@ -292,8 +306,10 @@ class Experiment(Section):
     overrides: dict[Name, Overrides] = Field({}, description="method -> what it does otherwise")
     generation: Generation = Generation()
     prompts: tuple[Text, ...] = Field((), description="prompts that every run answers")
-    few_shot: int = Field(
-        0, ge=0, le=100, description="training rows shown to the untouched model before each test row, as a baseline"
+    few_shot: FewShot = Field(
+        (),
+        description="training rows shown to the untouched model before each test row, as a baseline: a number or several, each "
+        "scored with several draws of rows",
     )
     mends: Name | None = Field(
         None, description="an experiment that this one does better; the report sets them side by side"

@@ -59,7 +59,7 @@ def _run(study: Study, name: str, experiment: Experiment, method_name: str, seed
         "quantization": method.quantization,
         "generation": dump(experiment.generation),
         "prompts": list(experiment.prompts),
-        "few_shot": 0 if trained else experiment.few_shot,
+        "few_shot": [] if trained else list(experiment.few_shot),
     }
     run = Run(name, method_name, seed, spec)
     identified = {"run": run.name, "identity": identity_of(training_spec(run)), **spec}

@@ -12,6 +12,7 @@ from typing import Any
 from tunebook.cost.memory import RUNTIME_BYTES, estimate, inference_bytes, stored_bytes
 from tunebook.cost.study import architecture_of
 from tunebook.errors import TunebookError
+from tunebook.finetuning.names import FEW_SHOT_DRAWS
 
 SPARE = 1.25  # the lowest estimate was 18 % below the measured peak, docs/estimate.md
 SNAKEMAKE_BYTES = 330_000_000  # of the Snakemake inside of each job
@@ -92,9 +93,10 @@ def runtime_minutes(stage: str, run: dict[str, Any], measured: dict[str, Pace]) 
 
 
 def _evaluation_s(run: dict[str, Any], pace: Pace) -> float:
-    rows, examples = pace.test_rows, run["few_shot"]
-    scored = rows * (2 + examples if examples else 1) + 2 * run["generation"]["memorisation_rows"]
-    answered = rows * (2 if examples else 1) if run["dataset"]["labels"] else 0
+    rows, counts = pace.test_rows, run["few_shot"]
+    scored = rows * (1 + FEW_SHOT_DRAWS * sum(1 + count for count in counts))
+    scored += 2 * run["generation"]["memorisation_rows"]
+    answered = rows * (1 + FEW_SHOT_DRAWS * len(counts)) if run["dataset"]["labels"] else 0
     return pace.other_s + _forward_s(scored, run, pace) + _answers_s(answered, run, pace)
 
 

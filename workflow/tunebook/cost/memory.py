@@ -158,7 +158,7 @@ def inference_bytes(run: dict[str, Any], architecture: Architecture, *, max_leng
     scored = Batch(generation["batch_size"], max_length, max_target_length)
     answered = Batch(
         generation["batch_size"],
-        max_length * (1 + run["few_shot"]) + (new if run["task"] == "causal-lm" else 0),
+        max_length * (1 + max(run["few_shot"], default=0)) + (new if run["task"] == "causal-lm" else 0),
         max(max_target_length, new),
     )
     assembled = run["model"]["encoder_decoder"]

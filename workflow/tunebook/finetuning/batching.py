@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -92,18 +94,43 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
         yield from [len(self.lengths)] * self.blanks
 
 
+def rows_of_a_step(run: dict[str, Any]) -> int:
+    """The effective batch: rows of an optimizer step, however they are shared out."""
+    return run["training"]["per_device_train_batch_size"] * run["training"]["gradient_accumulation_steps"]
+
+
+def rows_seen(lengths: list[int], batch_size: int, seed: int, steps: int) -> set[int]:
+    """Indices of the rows that training has shown the model after so many optimizer steps.
+
+    Args: lengths: tokens of each training row; batch_size: rows of an optimizer step; seed: the run's.
+    """
+    sampler = LengthGroupedSampler(lengths, batch_size, seed)
+    epochs, rest = divmod(steps, math.ceil(len(lengths) / batch_size))
+    if epochs:
+        return set(range(len(lengths)))
+    return set(itertools.islice(sampler, rest * batch_size))
+
+
 def blank_row(row: dict[str, Any], task: str) -> dict[str, Any]:
     """A row without a supervised token, with the first ids of `row`: it adds nothing to a loss, a gradient or a count."""
     ids = row["input_ids"][:2]
     return {"input_ids": ids, "labels": [NO_LOSS] * (len(ids) if task == "causal-lm" else 1)}
 
 
-def left_padded(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
-    """Prompts for generation, padded on the left so that all end where the answer begins. Shapes (B, T)."""
+def padded_prompts(rows: list[list[int]], pad_id: int, side: str) -> dict[str, torch.Tensor]:
+    """Prompts for generation. Shapes (B, T).
+
+    Args: side: where the padding stands. "left" for a decoder, so that all prompts end where the answer begins; "right" for an
+    encoder, so that each token keeps the position that it has alone.
+    """
     width = max(map(len, rows))
-    ids = [[pad_id] * (width - len(row)) + row for row in rows]
-    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+    def padded(values: list[list[int]], fill: int) -> torch.Tensor:
+        gaps = [[fill] * (width - len(row)) for row in values]
+        pairs = zip(gaps, values, strict=True)
+        return torch.tensor([gap + row if side == "left" else row + gap for gap, row in pairs])
+
+    return {"input_ids": padded(rows, pad_id), "attention_mask": padded([[1] * len(row) for row in rows], 0)}
 
 
 def _padded(rows: list[list[int]], fill: int) -> torch.Tensor:

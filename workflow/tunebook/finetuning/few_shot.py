@@ -1,7 +1,8 @@
 """Few-shot prompting of the untouched model: training rows stand before each test row, and nothing is trained.
 
-The encoded rows that come out of here are scored and answered by the same code as the rows without examples, over the same
-target tokens, so that the losses of both can be compared.
+An example is written as a training row is: in the chat template where there is one, with the token that ends it. The encoded
+rows that come out of here are scored and answered by the same code as the rows without examples, over the same target tokens,
+so that the losses of both can be compared. Which examples are drawn matters much, so that several draws are scored.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import Any
 import numpy
 import pandas
 import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from tunebook.finetuning.batching import Collator, longest_first
 from tunebook.finetuning.encoding import NO_LOSS, encode
 from tunebook.finetuning.memory import in_batches
-from tunebook.finetuning.scoring import by_row, score, supervised_losses
+from tunebook.finetuning.scoring import by_row, score_tokens, supervised_losses
 
-SEED = 0
-BETWEEN = "\n\n"  # stands after each example that no chat template sets apart
+BETWEEN = "\n\n"  # stands after each example that an encoder reads
 WHOLE = 10**9  # tokens: nothing is cut
 Line = dict[str, Any]  # an encoded row: row, input_ids, labels
 
@@ -28,9 +29,9 @@ class NotRun(Exception):
     """Few-shot prompting makes no sense or finds no room here; the message says why."""
 
 
-def draw(rows: pandas.DataFrame, count: int, labels: list[str]) -> list[dict[str, Any]]:
-    """`count` training rows, drawn with a fixed seed; where there are labels, of each label in turn."""
-    order = numpy.random.default_rng(SEED).permutation(len(rows))
+def draw(rows: pandas.DataFrame, count: int, labels: list[str], seed: int) -> list[dict[str, Any]]:
+    """`count` training rows, drawn with a seed; where there are labels, of each label in turn."""
+    order = numpy.random.default_rng(seed).permutation(len(rows))
     shuffled = rows.iloc[order].reset_index(drop=True)
     if labels:
         turn = shuffled.groupby("label").cumcount()
@@ -46,10 +47,12 @@ def with_examples(
     tokens: list[Line],
     rows: list[dict[str, Any]],
     examples: list[dict[str, Any]],
+    count: int,
 ) -> list[Line]:
     """The encoded test rows with the examples before each of them.
 
-    Args: tokens, rows: the test rows, encoded and as text, in the same order; examples: see `draw`. Raises NotRun.
+    Args: tokens, rows: the test rows, encoded and as text, in the same order; examples: see `draw`;
+    count: how many were asked for. Raises NotRun.
     """
     if run["task"] == "sequence-classification":
         raise NotRun("a classification head reads one text and can be given no examples")
@@ -57,17 +60,24 @@ def with_examples(
         raise NotRun(
             "the model was put together of two encoders and never learnt to answer, so that it cannot follow examples"
         )
-    if len(examples) < run["few_shot"]:
+    if len(examples) < count:
         raise NotRun(f"there are only {len(examples)} training rows to draw from")
-    spec = {"task": run["task"], **run["model"], "max_length": WHOLE, "max_target_length": WHOLE}
-    build = _read_by_encoder if run["task"] == "seq2seq-lm" else _text if rows[0]["text"] is not None else _turns
-    lines = [build(line, row, examples, tokenizer, spec) for line, row in zip(tokens, rows, strict=True)]
+    if run["task"] == "seq2seq-lm":
+        lines = [_read_by_encoder(line, row, examples, tokenizer) for line, row in zip(tokens, rows, strict=True)]
+    else:
+        spec = {"task": run["task"], **run["model"], "max_length": WHOLE, "max_target_length": WHOLE}
+        before = [token for example in examples for token in encode(example, tokenizer, spec).input_ids]
+        unlearnt = [NO_LOSS] * len(before)
+        lines = [
+            line | {"input_ids": [*before, *line["input_ids"]], "labels": [*unlearnt, *line["labels"]]}
+            for line in tokens
+        ]
     longest = max(len(line["input_ids"]) for line in lines)
     if run["dataset"]["labels"] and run["task"] == "causal-lm":
         longest += run["generation"]["max_new_tokens"]
     room = _room(model, tokenizer)
     if room is not None and longest > room:
-        raise NotRun(f"with {len(examples)} examples the longest row has {longest} tokens, and the model reads {room}")
+        raise NotRun(f"with {count} examples the longest row has {longest} tokens, and the model reads {room}")
     return lines
 
 
@@ -78,53 +88,26 @@ def _room(model: torch.nn.Module, tokenizer: Any) -> int | None:
     return min((limit for limit in told if limit), default=None)
 
 
-def _read_by_encoder(line: Line, row: dict, examples: list[dict], tokenizer: Any, spec: dict) -> Line:
+def _read_by_encoder(line: Line, row: dict[str, Any], examples: list[dict[str, Any]], tokenizer: Any) -> Line:
+    """An encoder reads the examples as text: prompt and answer on a line each."""
     shown = "".join(f"{example['prompt']}\n{example['completion']}{BETWEEN}" for example in examples)
     return line | {"input_ids": tokenizer(shown + row["prompt"])["input_ids"]}
-
-
-def _text(line: Line, row: dict, examples: list[dict], tokenizer: Any, spec: dict) -> Line:
-    """Texts without prompts, one after the other. A token that begins every text begins this one only."""
-    before = tokenizer("".join(example["text"] + BETWEEN for example in examples))["input_ids"]
-    special = set(tokenizer.all_special_ids)
-    first = next(place for place, token in enumerate(line["input_ids"]) if token not in special)
-    labels = [NO_LOSS] * len(before) + line["labels"][first:]
-    return line | {"input_ids": [*before, *line["input_ids"][first:]], "labels": labels}
-
-
-def _turns(line: Line, row: dict, examples: list[dict], tokenizer: Any, spec: dict) -> Line:
-    """Prompts and answers, or conversations, as the earlier turns of one conversation; only the row's own are learnt."""
-    earlier = [turn for example in examples for turn in _turns_of(example)]
-    own = encode(row, tokenizer, spec).supervised  # tokens, uncut
-    whole = encode(row | {"prompt": None, "completion": None, "messages": [*earlier, *_turns_of(row)]}, tokenizer, spec)
-    places = [place for place, label in enumerate(whole.labels) if label != NO_LOSS][-own:]
-    kept = places[: sum(label != NO_LOSS for label in line["labels"])]  # a row that is cut without examples is cut here
-    ids = whole.input_ids[: kept[-1] + 1]
-    labels = [NO_LOSS] * len(ids)
-    for place in kept:
-        labels[place] = ids[place]
-    return line | {"input_ids": ids, "labels": labels}
-
-
-def _turns_of(row: dict[str, Any]) -> list[str]:
-    return list(row["messages"]) if row["messages"] is not None else [row["prompt"], row["completion"]]
 
 
 @torch.no_grad()
 def score_after_examples(
     model: torch.nn.Module, rows: list[Line], collate: Collator, batch_size: int
-) -> list[tuple[float, int]]:
-    """As `scoring.score`; what all rows of a causal model begin with is computed once."""
+) -> list[list[float]]:
+    """As `scoring.score_tokens`; what all rows of a causal model begin with is computed once."""
     shared = _shared_beginning(rows) if collate.task == "causal-lm" else 0
-    if shared < 1:
-        return score(model, rows, collate, batch_size)
+    begun = _cache_of(model, rows[0]["input_ids"][:shared]) if shared else None
+    if begun is None:
+        return score_tokens(model, rows, collate, batch_size)
     device = next(model.parameters()).device
-    begin = torch.tensor([rows[0]["input_ids"][:shared]], device=device)  # (1, P)
-    begun = model(input_ids=begin, use_cache=True).past_key_values
-    scored: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
+    scored: list[list[float]] = [[] for _ in rows]
     ends = [{name: row[name][shared:] for name in ("input_ids", "labels")} for row in rows]
 
-    def scores(indices: list[int]) -> list[tuple[float, int]]:
+    def losses_of(indices: list[int]) -> list[list[float]]:
         batch = {name: tensor.to(device) for name, tensor in collate([ends[index] for index in indices]).items()}
         mask = batch.pop("attention_mask")  # (B, T)
         cache = copy.deepcopy(begun)
@@ -133,10 +116,18 @@ def score_after_examples(
         batch |= {"attention_mask": mask, "past_key_values": cache}
         return by_row(*supervised_losses(model, batch, collate.task), len(indices))
 
-    for indices, found in in_batches(longest_first([len(end["input_ids"]) for end in ends]), batch_size, scores):
+    for indices, found in in_batches(longest_first([len(end["input_ids"]) for end in ends]), batch_size, losses_of):
         for index, each in zip(indices, found, strict=True):
             scored[index] = each
     return scored
+
+
+def _cache_of(model: torch.nn.Module, ids: list[int]) -> DynamicCache | None:
+    """Keys and values of a beginning; None of a model that keeps anything else, as a state-space model does."""
+    begin = torch.tensor([ids], device=next(model.parameters()).device)  # (1, P)
+    begun = getattr(model(input_ids=begin, use_cache=True), "past_key_values", None)
+    kinds = {type(layer) for layer in begun.layers} if isinstance(begun, DynamicCache) else {None}
+    return begun if kinds <= {DynamicLayer, DynamicSlidingWindowLayer} else None
 
 
 def _shared_beginning(rows: list[Line]) -> int:

@@ -10,7 +10,7 @@ import torch
 
 from tunebook.finetuning.batching import Collator
 from tunebook.finetuning.encoding import NO_LOSS
-from tunebook.finetuning.scoring import score
+from tunebook.finetuning.scoring import score_tokens
 from tunebook.finetuning.tokenizers import end_id
 
 
@@ -23,15 +23,15 @@ def likeliest(
     *,
     collate: Collator,
     batch_size: int,
-    scorer: Callable[..., list[tuple[float, int]]] = score,
+    scorer: Callable[..., list[list[float]]] = score_tokens,
 ) -> list[str]:
     """The likeliest of `names` as the completion of each row: the lowest loss, summed over the completion's tokens.
 
-    Args: tokens: the encoded test rows (causal-lm, seq2seq-lm); labels: their labels; scorer: `score` or the like of it.
+    Args: tokens: the encoded test rows (causal-lm, seq2seq-lm); labels: their labels; scorer: `score_tokens` or the like of it.
     """
     completions = completions_of(tokenizer, tokens, labels, names)
     rows = [_completed(line, completions[name], collate.task) for line in tokens for name in names]
-    losses = [loss for loss, _ in scorer(model, rows, collate, batch_size)]
+    losses = [sum(tokens) for tokens in scorer(model, rows, collate, batch_size)]
     by_row = torch.tensor(losses).reshape(len(tokens), len(names))  # (N, labels), nats
     return [names[index] for index in by_row.argmin(dim=1).tolist()]
 

@@ -78,31 +78,45 @@ def _inputs(batch: dict[str, Any], task: str) -> dict[str, Any]:
     return inputs
 
 
-def by_row(losses: torch.Tensor, rows: torch.Tensor, count: int) -> list[tuple[float, int]]:
-    """(summed loss, tokens) of each of `count` rows, from what `supervised_losses` returns."""
-    sums = torch.zeros(count, dtype=torch.float64, device=losses.device).index_add(0, rows, losses.double())
-    return list(zip(sums.tolist(), torch.bincount(rows, minlength=count).tolist(), strict=True))
+def by_row(losses: torch.Tensor, rows: torch.Tensor, count: int) -> list[list[float]]:
+    """The losses of each of `count` rows, from what `supervised_losses` returns."""
+    return [part.tolist() for part in losses.double().cpu().split(torch.bincount(rows.cpu(), minlength=count).tolist())]
+
+
+@torch.no_grad()
+def score_tokens(
+    model: torch.nn.Module, rows: list[dict[str, Any]], collate: Collator, batch_size: int
+) -> list[list[float]]:
+    """Each row's losses in nats, a value a token of `scored_places`, in the order given. Batches are halved where memory
+    runs out."""
+    was_training = model.training
+    model.eval()
+    scored: list[list[float]] = [[] for _ in rows]
+    device = next(model.parameters()).device
+
+    def losses_of(indices: list[int]) -> list[list[float]]:
+        batch = {name: tensor.to(device) for name, tensor in collate([rows[index] for index in indices]).items()}
+        return by_row(*supervised_losses(model, batch, collate.task), len(indices))
+
+    order = longest_first([len(row["input_ids"]) for row in rows])
+    for indices, found in in_batches(order, batch_size, losses_of):
+        for index, each in zip(indices, found, strict=True):
+            scored[index] = each
+    model.train(was_training)
+    return scored
+
+
+def scored_places(labels: list[int], task: str) -> list[int]:
+    """Places of a row's labels that have a loss. Nothing predicts the first token of a causal model's row."""
+    first = 1 if task == "causal-lm" else 0
+    return [place for place in range(first, len(labels)) if labels[place] != NO_LOSS]
 
 
 def score(
     model: torch.nn.Module, rows: list[dict[str, Any]], collate: Collator, batch_size: int
 ) -> list[tuple[float, int]]:
-    """(summed loss in nats, supervised tokens) of each row, in the order given. Batches are halved where memory runs out."""
-    was_training = model.training
-    model.eval()
-    scored: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
-    device = next(model.parameters()).device
-
-    def scores(indices: list[int]) -> list[tuple[float, int]]:
-        batch = {name: tensor.to(device) for name, tensor in collate([rows[index] for index in indices]).items()}
-        return by_row(*supervised_losses(model, batch, collate.task), len(indices))
-
-    order = longest_first([len(row["input_ids"]) for row in rows])
-    for indices, found in in_batches(order, batch_size, scores):
-        for index, each in zip(indices, found, strict=True):
-            scored[index] = each
-    model.train(was_training)
-    return scored
+    """(summed loss in nats, supervised tokens) of each row, in the order given."""
+    return [(sum(losses), len(losses)) for losses in score_tokens(model, rows, collate, batch_size)]
 
 
 def mean_over_tokens(scored: list[tuple[float, int]]) -> float:

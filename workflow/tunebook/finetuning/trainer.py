@@ -17,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
-from tunebook.finetuning.batching import Collator, LengthGroupedSampler, blank_row, longest_first
+from tunebook.finetuning.batching import Collator, LengthGroupedSampler, blank_row, longest_first, rows_of_a_step
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.memory import trim_heap
 from tunebook.finetuning.models import optimizer_bytes
@@ -273,11 +273,6 @@ def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) 
     if arguments._n_gpu > 1:
         arguments._n_gpu = 1  # one process trains on one GPU; more GPUs are more processes
     return arguments
-
-
-def rows_of_a_step(run: dict[str, Any]) -> int:
-    """The effective batch: rows of an optimizer step, however they are shared out."""
-    return run["training"]["per_device_train_batch_size"] * run["training"]["gradient_accumulation_steps"]
 
 
 def largest_micro_batch(run: dict[str, Any], fits: float = math.inf) -> int:

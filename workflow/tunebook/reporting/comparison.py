@@ -15,10 +15,10 @@ FEW_ROWS = 100  # below so many test rows a verdict says how many: intervals ove
 CHOICE_MARGIN = 0.02  # nats a token: a smaller loss of quality is not worth a larger machine
 HIGHER_IS_BETTER = (
     "accuracy", "macro_f1", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
-    "distinct_1", "distinct_2",
+    "hdd_1", "hdd_2",
 )  # fmt: skip
 LOWER_IS_BETTER = (
-    "loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition", "neutral_loss",
+    "text_loss", "loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition", "neutral_loss",
     "verbatim_training", "verbatim_difference",
 )  # fmt: skip
 Runs = tuple[Run | Baseline, ...]  # of one method, one a seed

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ import numpy
 from tunebook.finetuning.intervals import mean_interval, share_interval
 
 FEWEST = 10  # answers below which an interval would pretend to know more than it does
+DRAWN = 42  # words: the size of the draw of McCarthy and Jarvis (2007)
 REPEATED_SHARE = 0.5  # of an answer's 4-grams: from here on it "repeats itself"
 Sample = dict[str, Any]  # a line of samples.json
 
@@ -58,19 +61,21 @@ def exact_match(sample: Sample) -> float:
     return float(_normal(sample["completion"]) == _normal(sample["reference"]))
 
 
-def distinct_1(samples: list[Sample]) -> float:
-    """Number of different words in all answers together, divided by the number of words (Li et al. 2016)."""
-    return _distinct(samples, 1)
+def hdd_1(samples: list[Sample]) -> float | None:
+    """Expected share of different words among 42 words that are drawn at random from all answers together (HD-D, McCarthy and
+    Jarvis 2007): unlike distinct-n it does not fall with the length of the answers. Fewer words have none.
+    """
+    return _hdd(samples, 1)
 
 
-def distinct_2(samples: list[Sample]) -> float:
-    """Number of different pairs of neighbouring words in all answers together, divided by the number of such pairs."""
-    return _distinct(samples, 2)
+def hdd_2(samples: list[Sample]) -> float | None:
+    """The same of pairs of neighbouring words: expected share of different ones among 42 pairs drawn from all answers."""
+    return _hdd(samples, 2)
 
 
 def definitions() -> dict[str, str]:
     """Metric -> the sentence that defines it."""
-    named = ("stop_rate", "repetition", "distinct_1", "distinct_2", "answer_tokens", "rouge_l", "exact_match")
+    named = ("stop_rate", "repetition", "hdd_1", "hdd_2", "answer_tokens", "rouge_l", "exact_match")
     module = sys.modules[__name__]
     return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
 
@@ -90,7 +95,8 @@ def measure(samples: list[Sample], *, labels: bool) -> dict[str, Measured]:
         return told
     told["repetition"] = over_answers(repetition, samples)
     # No interval: rows drawn twice repeat their words, so that resampling would only show smaller values
-    told |= {metric.__name__: Measured(metric(samples), len(samples), None) for metric in (distinct_1, distinct_2)}
+    varied = {metric.__name__: metric(samples) for metric in (hdd_1, hdd_2)}
+    told |= {name: Measured(value, len(samples), None) for name, value in varied.items() if value is not None}
     if answered := [sample for sample in samples if sample["reference"]]:
         told["rouge_l"] = over_answers(rouge_l, answered)
         told["exact_match"] = over_answers(exact_match, answered, share=True)
@@ -117,9 +123,15 @@ def repeats(text: str) -> bool:
     return repeated_share(text) > REPEATED_SHARE
 
 
-def _distinct(samples: list[Sample], n: int) -> float:
-    grams = [gram for sample in samples for gram in _grams(sample["completion"].casefold().split(), n)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+def _hdd(samples: list[Sample], n: int) -> float | None:
+    """Mean over draws of DRAWN n-grams of the share of different ones: an n-gram that occurs k times among N is in a draw with
+    probability 1 - C(N - k, DRAWN) / C(N, DRAWN)."""
+    counts = Counter(gram for sample in samples for gram in _grams(sample["completion"].casefold().split(), n))
+    total = sum(counts.values())
+    if total < DRAWN:
+        return None
+    draws = math.comb(total, DRAWN)
+    return sum(1 - math.comb(total - count, DRAWN) / draws for count in counts.values()) / DRAWN
 
 
 def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
