@@ -16,6 +16,7 @@ from tunebook.finetuning.encoding import prompt_of
 from tunebook.finetuning.generation import answer
 from tunebook.finetuning.intervals import loss_interval
 from tunebook.finetuning.likelihood import likeliest
+from tunebook.finetuning.matrices import shares
 from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.neutral import score_neutral
 from tunebook.finetuning.scoring import score
@@ -170,6 +171,7 @@ arguments = finished.arguments
 def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
+    record |= shares(loaded[0], trained_whole=args.adapter is not None and run["adapter"] is None)
     besides(run, *loaded[:3], read_tokens(args.tokens, "train"), record)
     if run["few_shot"]:
         record["few_shot"], told = prompted(run, *loaded, read_split(args.dataset, "train"))
