@@ -220,7 +220,7 @@ def _write_run(
         },
         "adapter": None if method in ("base", "full") else {"r": 4, "lora_alpha": 8},
         "quantization": _method(method)["quantization"],
-        "generation": {"max_new_tokens": 20},
+        "generation": {"max_new_tokens": 20, "batch_size": 16},
         "prompts": ["So many books, "],
     }
     write_json(folder / "run.json", spec | details)
