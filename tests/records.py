@@ -222,7 +222,7 @@ def _write_run(
         },
         "adapter": None if method in ("base", "full") else {"r": 4, "lora_alpha": 8},
         "quantization": _method(method)["quantization"],
-        "generation": {"max_new_tokens": 20},
+        "generation": {"max_new_tokens": 20, "batch_size": 16},
         "prompts": ["So many books, "],
     }
     write_json(folder / "run.json", spec | details)
@@ -341,6 +341,9 @@ def _write_training(
         "versions": {"python": "3.11.0", "torch": "0.0.0"},
         "seed": seed,
         "quantized_layers": 0 if method in ("full", "lora") else 210,
+        "unquantized_modules": [] if method in ("full", "lora") else ["lm_head", "model.embed_tokens"],
+        "quantized_share": 0.0 if method in ("full", "lora") else 1.0,
+        "adapted_share": 1.0,
         "parameters": 134_515_008,
         "trainable_parameters": int(trainable),
         "weight_bytes": int(weights),

@@ -122,13 +122,10 @@ def test_the_code_of_a_hub_model_loads_it_at_its_revision(finished_study, monkey
 
 
 def test_the_code_quantizes_what_training_quantized():
-    """The renderer imports no torch, so it says these names again."""
     from transformers import BitsAndBytesConfig
 
-    from tunebook.finetuning import models
     from tunebook.finetuning.quantization import quantization_config
 
-    assert cards.HEADS == models.HEADS
     for quantization in ("int8", "nf4"):
         said = cards.quantization_arguments(quantization, "bfloat16", ["decoder"])
         built = eval(f"BitsAndBytesConfig({said})", {"BitsAndBytesConfig": BitsAndBytesConfig})

@@ -1,11 +1,10 @@
-"""Quantized means quantized; what a model is loaded from is checked; nothing is unpickled."""
+"""What a model is loaded from is checked; nothing is unpickled."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -14,68 +13,8 @@ from tests.test_scoring import run_for
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import WEIGHTS_INDEX as INDEX
 from tunebook.fetch_model import fetch_model
-from tunebook.finetuning.models import load_model, size_of
-from tunebook.finetuning.quantization import assert_quantized
+from tunebook.finetuning.models import load_model
 from tunebook.finetuning.tokenizers import load_tokenizer
-
-
-@pytest.mark.parametrize("quantization", ["int8", "nf4"])
-@pytest.mark.parametrize("family", ["llama", "falcon", "opt", "t5"])
-def test_every_layer_that_can_be_is_quantized(tmp_path, family, quantization):
-    tiny.model(tmp_path, family)
-    model = load_model(run_for(family, quantization), tmp_path)
-    sizes, whole = size_of(model), size_of(load_model(run_for(family), tmp_path))
-    assert sizes["quantized_layers"] >= 8
-    assert whole["quantized_layers"] == 0
-    assert sizes["weight_bytes"] < whole["weight_bytes"]
-
-
-def test_a_layer_left_in_full_precision_is_an_error(tmp_path):
-    tiny.model(tmp_path, "llama")
-    model = load_model(run_for("llama", "int8"), tmp_path)
-    model.model.layers[0].mlp.up_proj = torch.nn.Linear(64, 128)
-    with pytest.raises(TunebookError, match=r"asked for int8.*up_proj"):
-        assert_quantized(model, "int8", [])
-    assert_quantized(model, "int8", ["up_proj"])
-
-
-def test_a_model_that_was_not_quantized_at_all_is_an_error(tmp_path):
-    tiny.model(tmp_path, "llama")
-    with pytest.raises(TunebookError, match="found 0 of"):
-        assert_quantized(load_model(run_for("llama"), tmp_path), "nf4", [])
-
-
-def test_falcon_needs_the_cure_still(tmp_path, monkeypatch):
-    """Fails once transformers quantizes subclasses of nn.Linear: then let_falcon_be_quantized may go."""
-    from transformers.models.falcon import modeling_falcon
-
-    class FalconLinear(torch.nn.Linear):
-        def forward(self, hidden_states):
-            return super().forward(hidden_states)
-
-    tiny.model(tmp_path, "falcon")
-    monkeypatch.setattr(modeling_falcon, "FalconLinear", FalconLinear)
-    monkeypatch.setattr("tunebook.finetuning.models.let_falcon_be_quantized", lambda: None)
-    with pytest.raises(TunebookError, match="asked for int8, found 0 of"):
-        load_model(run_for("falcon", "int8"), tmp_path)
-
-
-@pytest.mark.parametrize("quantization", ["int8", "nf4"])
-def test_a_forward_pass_in_eval_mode_does_not_cut_the_gradient(tmp_path, quantization):
-    """bitsandbytes 0.50 repacks 4-bit layers in eval mode on some CPUs; the gradient must still reach the first layer."""
-    tiny.model(tmp_path, "llama")
-    ids = torch.tensor([[4, 5, 6, 7]])
-    gradients = []
-    for evaluated_before in (False, True):
-        model = load_model(run_for("llama", quantization), tmp_path)
-        embedding = model.get_input_embeddings().weight.requires_grad_(True)
-        if evaluated_before:
-            with torch.no_grad():
-                model.eval()(input_ids=ids)
-        model.train()(input_ids=ids).logits.float().logsumexp(-1).sum().backward()
-        gradients.append(embedding.grad.clone())
-    torch.testing.assert_close(gradients[0], gradients[1])
-    assert gradients[0].abs().sum() > 0
 
 
 def spec_of(folder, **more) -> dict:

@@ -17,7 +17,7 @@ from tunebook.figures import write_figures
 from tunebook.report import render
 from tunebook.reporting import typeset
 from tunebook.reporting.answers import exchanges, marked
-from tunebook.reporting.side_effects import quantization_alone, quantized_methods, side_effects_table
+from tunebook.reporting.side_effects import int8_methods, quantization_alone, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import read_study
 
 TEMPLATES = Path(__file__).parents[1] / "report"
@@ -258,6 +258,11 @@ def test_what_was_done_besides_has_a_table_or_a_reason(html):
         in texts
     )
     assert "loss on a neutral text Loss on a fixed text of six plain paragraphs" in section(html, "how")
+
+
+def test_that_int8_losses_depend_on_the_batch_is_said_where_they_stand(study, html):
+    assert int8_methods(study.experiments[2]) == ["int8-lora"]
+    assert "The losses of int8-lora were computed in batches of " in section(html, "experiment-experiment-2")
 
 
 def test_a_change_by_quantization_alone_is_told_from_forgetting(study, html, tmp_path):

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from tests import tiny
 from tunebook.finetuning import metrics
@@ -40,6 +41,31 @@ def test_token_losses_against_a_case_by_hand():
 
 def test_the_mean_weighs_tokens_not_rows():
     assert mean_over_tokens([(10.0, 10), (2.0, 1)]) == pytest.approx(12 / 11)
+
+
+def with_outliers(folder):
+    """A tiny Llama whose activations exceed the threshold of LLM.int8() in some columns, as large models' do."""
+    tiny.model(folder, "llama")
+    model = LlamaForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.input_layernorm.weight[::4] *= 3
+            layer.post_attention_layernorm.weight[::4] *= 3
+            for linear in (layer.self_attn.v_proj, layer.self_attn.o_proj, layer.mlp.up_proj, layer.mlp.down_proj):
+                linear.weight *= 6
+    model.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(("quantization", "depends"), [(None, False), ("nf4", False), ("int8", True)])
+def test_losses_of_int8_alone_depend_on_the_batch(tmp_path, quantization, depends):
+    """Fails once int8 losses are independent of the batch: then the report's sentence on it may go."""
+    with_outliers(tmp_path)
+    model, tokenizer = load_model(run_for("llama", quantization), tmp_path), load_tokenizer(tmp_path)
+    rows = [{"input_ids": ids, "labels": ids} for ids in ([number + 4, *range(20 + number, 30)] for number in range(8))]
+    collate = collator_for("causal-lm", tokenizer, model)
+    alone, together = (mean_over_tokens(score(model, rows, collate, size)) for size in (1, 8))
+    assert (abs(alone - together) > 1e-4) == depends
+    assert alone == pytest.approx(together, abs=0.02)
 
 
 @pytest.mark.parametrize("family", ["llama", "t5", "opt", "falcon"])

@@ -15,7 +15,6 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from tunebook.finetuning.names import HEADS
 from tunebook.records import write_text
 from tunebook.reporting import typeset
 from tunebook.reporting.diagnosis import diagnose_run
@@ -84,8 +83,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
     )
     environment.filters |= {name: getattr(typeset, name) for name in ("integer", "size", "duration", "plain", "score")}
     environment.filters |= {"metric_title": typeset.metric_title, "python": python, "yaml_value": yaml_value}
-    heads = HEADS if experiment.model["task"] == "sequence-classification" else ()
-    skipped = [*experiment.model["skip_modules"], *heads]
+    skipped = run.training["unquantized_modules"] if run.training else []
     verdicts = diagnose_run(experiment, run)
     body = environment.get_template(TEMPLATE).render(
         study=study.record,

@@ -18,6 +18,7 @@ from tunebook.finetuning.encoding import prompt_of
 from tunebook.finetuning.generation import answer, decoding_of
 from tunebook.finetuning.likelihood import likeliest
 from tunebook.finetuning.losses import RowScore
+from tunebook.finetuning.matrices import shares
 from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.names import FEW_SHOT_DRAWS
 from tunebook.finetuning.row_scores import row_score
@@ -204,6 +205,7 @@ def _rows_seen(run: dict[str, Any], tokens: Path, adapter: Path | None) -> list[
 def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
+    record |= shares(loaded[0], trained_whole=args.adapter is not None and run["adapter"] is None)
     if run["task"] != "sequence-classification":
         record["decoding"] = asdict(decoding_of(*loaded[:2], run["generation"]["max_new_tokens"]))
     besides(run, *loaded[:3], _rows_seen(run, args.tokens, args.adapter), record)

@@ -37,7 +37,7 @@ from tunebook.reporting.figure_words import alternative
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.published import REPRODUCED_RULE, comparability
-from tunebook.reporting.side_effects import quantization_alone, quantized_methods, side_effects_table
+from tunebook.reporting.side_effects import int8_methods, quantization_alone, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.summary import summary
 from tunebook.statistics.paired import LEVEL, Difference, mcnemar
@@ -122,6 +122,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "validated": validated_words(experiment, chosen),
         "memorised": "verbatim_training" in experiment.base.metrics,
         "quantized": quantized_methods(experiment),
+        "int8": int8_methods(experiment),
         "quantization_measured": bool(quantization_alone(experiment)),
         "medical": any(word in told for word in MEDICAL_WORDS),
         "examples": [_example(row) for row in experiment.profile["examples"]],

@@ -99,8 +99,10 @@ class Model(Section):
         description="put prompts into the tokenizer's chat template, if it has one (rows with text have no prompt)",
     )
     system_prompt: str | None = Field(None, description="the chat template's system turn; null: the template's own")
-    skip_modules: tuple[Text, ...] = Field(
-        (), description="modules that quantization leaves alone (bitsandbytes' llm_int8_skip_modules)"
+    skip_modules: tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...] = Field(
+        (),
+        description="layers that quantization leaves alone, beside the output layer: starts of their paths up to a dot, or ends "
+        "(bitsandbytes' llm_int8_skip_modules)",
     )
     licence: Text = Field(description="licence of the weights")
     note: str = Field("", description="what a reader of the report must know about this model")
@@ -163,6 +165,10 @@ class Lora(Section):
     lora_dropout: float = Field(0.05, ge=0, lt=1)
     target_modules: Literal["all-linear"] | tuple[Text, ...] = Field(
         "all-linear", description="modules that get an adapter"
+    )
+    target_parameters: tuple[Text, ...] = Field(
+        (),
+        description="parameters outside of layers that get an adapter, such as experts.gate_up_proj; lora_dropout must be 0",
     )
     bias: Literal["none", "all", "lora_only"] = "none"
     modules_to_save: tuple[Text, ...] = Field((), description="modules that are trained whole, beside the adapter")

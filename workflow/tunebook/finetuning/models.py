@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import warnings
@@ -14,15 +15,16 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.matrices import assert_adapted, elements_of, is_quantized, shares
 from tunebook.finetuning.memory import is_out_of_memory
 from tunebook.finetuning.names import DROPOUTS, HEADS
 from tunebook.finetuning.quantization import (
     COMPUTE_DTYPE,
     assert_quantized,
-    is_quantized,
     keep_nf4_layout,
     let_falcon_be_quantized,
     quantization_config,
+    spared_modules,
 )
 
 AUTO_CLASSES = {
@@ -39,6 +41,8 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every step that int8 multiplies in float16
     warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|peft|bitsandbytes|torch)")
+    # peft 0.21 applies these patterns, which it makes itself for experts, and looks for them among layers only
+    warnings.filterwarnings("ignore", category=RuntimeWarning, message="The following (rank|alpha)_pattern keys")
 
 
 def use_allowed_cores(*, sharers: int = 1) -> None:
@@ -60,13 +64,13 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
     should be quantized is not.
     """
     model_spec, quantization = run["model"], run["quantization"]
-    skip = [*model_spec["skip_modules"], *(HEADS if run["task"] == "sequence-classification" else ())]
     config = _config(run, folder, dropout)
     if config.model_type == "falcon":
         let_falcon_be_quantized()
     options: dict[str, Any] = {"dtype": COMPUTE_DTYPE[model_spec["dtype"]], "trust_remote_code": False}
     if quantization:
-        options["quantization_config"] = quantization_config(quantization, model_spec["dtype"], skip)
+        spared = _spared(run, folder, config)
+        options["quantization_config"] = quantization_config(quantization, model_spec["dtype"], spared)
         options["device_map"] = {"": present_device()}
     torch.manual_seed(run["seed"])  # a classification head starts at random
     try:
@@ -84,8 +88,20 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
         raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
     _refuse_random_weights(run, model, loading["missing_keys"], folder)
     keep_nf4_layout(model)
-    assert_quantized(model, quantization, skip)
+    assert_quantized(model, quantization)
     return model
+
+
+def _spared(run: dict[str, Any], folder: Path, config: Any) -> list[str]:
+    """What quantization leaves alone, found by loading the model without memory for its weights."""
+    try:
+        outline, loading = AUTO_CLASSES[run["task"]].from_pretrained(
+            folder, config=copy.deepcopy(config), local_files_only=True, output_loading_info=True, device_map="meta"
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
+    heads = HEADS if run["task"] == "sequence-classification" else ()  # trained whole, whether they are new or not
+    return sorted({*spared_modules(outline, loading["missing_keys"], run["model"]["skip_modules"]), *heads})
 
 
 def _refuse_random_weights(run: dict[str, Any], model: torch.nn.Module, missing: Iterable[str], folder: Path) -> None:
@@ -134,17 +150,26 @@ def add_adapter(model: torch.nn.Module, run: dict[str, Any]) -> torch.nn.Module:
             model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
         )
     arguments = dict(run["adapter"])
-    for key in ("target_modules", "modules_to_save"):
+    for key in ("target_modules", "target_parameters", "modules_to_save"):
         if not isinstance(arguments[key], str):
             arguments[key] = list(arguments[key]) or None
     try:
-        return get_peft_model(model, LoraConfig(task_type=PEFT_TASKS[run["task"]], **arguments))
+        adapted = get_peft_model(model, LoraConfig(task_type=PEFT_TASKS[run["task"]], **arguments))
     except ValueError as error:
+        if "lora_dropout" in str(error):
+            raise TunebookError(
+                f"adapter.lora_dropout: found {arguments['lora_dropout']}; the experts of this {model.config.model_type} model are "
+                "parameters and no layers, and peft adapts parameters without dropout only: set adapter.lora_dropout to 0, or "
+                "list the layers of the attention under adapter.target_modules to leave the experts alone"
+            ) from None
         names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
         raise TunebookError(
             f"adapter.target_modules: found {run['adapter']['target_modules']}, which the model does not have; its linear "
             f"modules are: {', '.join(names)}, or all-linear ({str(error).splitlines()[0][:120]})"
         ) from None
+    if arguments["target_modules"] == "all-linear":
+        assert_adapted(adapted)
+    return adapted
 
 
 def load_finetuned(run: dict[str, Any], folder: Path, adapter: Path | None) -> torch.nn.Module:
@@ -160,16 +185,13 @@ def load_finetuned(run: dict[str, Any], folder: Path, adapter: Path | None) -> t
     return model.eval()
 
 
-def size_of(model: torch.nn.Module) -> dict[str, int]:
-    """What a model holds: quantized layers, parameters (counted as before quantization), those that are trained, bytes of
-    all weights.
-
-    A 4-bit weight packs two values into a byte, so that its parameters are counted from its original shape.
-    """
+def size_of(model: torch.nn.Module) -> dict[str, Any]:
+    """What a model holds: quantized layers, the names that quantization spared, shares of the matrix weights (`matrices.shares`),
+    parameters (counted as before quantization), those that are trained, bytes of all weights."""
     parameters = trainable = weight_bytes = 0
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
-        count = state.shape.numel() if state is not None else parameter.numel()
+        count = elements_of(parameter)
         parameters += count
         trainable += count if parameter.requires_grad else 0
         weight_bytes += parameter.numel() * parameter.element_size()
@@ -177,8 +199,11 @@ def size_of(model: torch.nn.Module) -> dict[str, int]:
         scales = getattr(parameter, "SCB", None)
         weight_bytes += scales.numel() * scales.element_size() if isinstance(scales, torch.Tensor) else 0
     weight_bytes += sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+    quantization = getattr(model.config, "quantization_config", None)
     return {
         "quantized_layers": sum(is_quantized(module) for module in model.modules()),
+        "unquantized_modules": list(getattr(quantization, "llm_int8_skip_modules", None) or []),
+        **shares(model, trained_whole=trainable == parameters),
         "parameters": parameters,
         "trainable_parameters": trainable,
         "weight_bytes": weight_bytes,

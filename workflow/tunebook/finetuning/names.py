@@ -1,6 +1,21 @@
 """Names that architectures go by, and numbers of evaluation, for those who must not wait for torch."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
 # Under which they keep the dropout that `training.dropout` sets
 DROPOUTS = ("dropout", "hidden_dropout_prob", "resid_pdrop", "dropout_rate", "hidden_dropout")
 HEADS = ("classifier", "score", "classification_head")  # new and trained whole, so never quantized
 FEW_SHOT_DRAWS = 5  # sets of examples that the untouched model is shown, one after the other
+
+
+def is_spared(module: str, skip_modules: Iterable[str]) -> bool:
+    """Whether quantization leaves a layer alone: its path starts with one of these names, up to a dot, or ends with one.
+
+    `module`: the layer's path in the model, such as `model.layers.0.mlp.up_proj`. This is the rule of transformers 5.23
+    (quantizers/quantizers_utils.py, should_convert_module), which quantizes what is not spared.
+    """
+    boundary = r"(?:(?<=\.)|(?=\.|$))"
+    return any(re.match(rf"(?:{name}){boundary}", module) or module.endswith(name) for name in skip_modules)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from transformers import BitsAndBytesConfig
+from transformers.quantizers.base import get_keys_to_not_convert
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.matrices import LEAST_SHARE, listed, matrices, parts, share_of
+from tunebook.finetuning.names import is_spared
 from tunebook.imports import compiled_when_called
 
 with compiled_when_called():  # peft imports it, too, whether or not a run is quantized
@@ -51,37 +55,60 @@ def keep_nf4_layout(model: torch.nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def is_quantized(module: torch.nn.Module) -> bool:
-    """Whether a layer's weights are in 8 or 4 bits."""
-    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+def spared_modules(model: torch.nn.Module, missing: Iterable[str], skip_modules: Iterable[str]) -> list[str]:
+    """The names (see `names.is_spared`) of the layers that quantization leaves alone, for bitsandbytes' `llm_int8_skip_modules`.
 
-    return isinstance(module, Linear8bitLt | Linear4bit)
+    `model`: unquantized, without memory for its weights; `missing`: weights that its files lack. Spared are `skip_modules`,
+    the output layer and what is tied to it (transformers' own default, which any value of the argument would replace), and
+    new layers: they are trained whole.
+
+    Raises TunebookError where a name of `skip_modules` is that of no layer.
+    """
+    owners = {name.rpartition(".")[0] for name, parameter in model.named_parameters() if parameter.ndim > 1}
+    for name in skip_modules:
+        if not any(is_spared(owner, [name]) for owner in owners):
+            last = sorted({owner.rpartition(".")[2] for owner in owners})
+            raise TunebookError(
+                f"skip_modules: found {name}, with which no layer's path starts or ends; allowed: the start of a path, such as "
+                f"{min(owners)}, or its end: {', '.join(last)}"
+            )
+    output = {key.removesuffix(".weight").removesuffix(".bias") for key in get_keys_to_not_convert(model)}
+    new = {name.rpartition(".")[0] for name in missing}
+    return sorted({*skip_modules, *output, *new} - {""})
 
 
-def assert_quantized(model: torch.nn.Module, quantization: str | None, skip_modules: list[str]) -> None:
+def assert_quantized(model: torch.nn.Module, quantization: str | None) -> None:
     """Raise TunebookError unless the layers are quantized that were asked for.
 
-    Left alone may be the output layer, `skip_modules` and what the architecture keeps in float32 (T5's `wo`).
+    Each linear layer must be, but for those that `spared_modules` named and those that the architecture keeps in float32
+    (T5's `wo`). Matrices outside of linear layers (experts of a mixture) cannot be: unless they are spared by name, they may
+    make up at most half of the bytes of all matrix weights.
     """
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
-    wanted: Any = {"int8": Linear8bitLt, "nf4": Linear4bit, None: ()}[quantization]
-    linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    quantized = [name for name, module in linear.items() if is_quantized(module)]
+    found = matrices(model)
+    quantized = [matrix for matrix in found if matrix.quantized]
     if quantization is None:
         if quantized:
             raise TunebookError(f"found {len(quantized)} quantized layers where none was asked for")
         return
-    # what transformers itself leaves alone: skip_modules, the output layer or head, T5's wo (float32 by design)
-    kept = [*skip_modules, *(getattr(getattr(model, "hf_quantizer", None), "modules_to_not_convert", None) or [])]
-    left = [
-        name
-        for name, module in linear.items()
-        if not isinstance(module, wanted)
-        and not any(f".{part}." in f".{name}." or name.startswith(part) for part in kept)
-    ]
-    if left or not quantized:
+    wanted: Any = {"int8": Linear8bitLt, "nf4": Linear4bit}[quantization]
+    spared = getattr(getattr(model, "hf_quantizer", None), "modules_to_not_convert", None) or []
+    layers = dict(model.named_modules())
+    left = [matrix for matrix in found if not isinstance(layers[matrix.module], wanted)]
+    left = [matrix for matrix in left if not is_spared(matrix.module, spared)]
+    plain = [matrix.module for matrix in left if isinstance(layers[matrix.module], torch.nn.Linear)]
+    if plain or not quantized:
+        linear = sum(isinstance(layers[matrix.module], torch.nn.Linear) for matrix in found)
         raise TunebookError(
-            f"asked for {quantization}, found {len(quantized)} of {len(linear)} linear layers quantized; left in full "
-            f"precision: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}; name them under skip_modules if that is meant"
+            f"asked for {quantization}, found {len(quantized)} of {linear} linear layers quantized; left in full "
+            f"precision: {listed(plain)}; name them under skip_modules if that is meant"
+        )
+    share = share_of(left, found)
+    if share > 1 - LEAST_SHARE:
+        raise TunebookError(
+            f"asked for {quantization}, but {share:.0%} of the matrix weights stay in full precision: {listed(parts(left))}. "
+            f"bitsandbytes quantizes linear layers, and these are parameters of another kind, such as a mixture's experts. Take "
+            "a method without quantization, or name them under skip_modules if that is meant "
+            f"(skip_modules: [{left[0].module.rpartition('.')[2]}])"
         )

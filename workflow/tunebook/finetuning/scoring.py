@@ -1,7 +1,13 @@
 """The loss: negative log-likelihood in nats a supervised token. One definition for training, validation and evaluation.
 
 Libraries average over batches; here sums over tokens are divided by numbers of tokens, so that neither batch size nor
-accumulation nor padding changes a figure.
+accumulation nor padding changes a figure, up to rounding.
+
+The exception is int8. LLM.int8() (Dettmers et al. 2022, section 3.2) multiplies in 16 bits those columns of the activations that
+hold a value above 6 anywhere in the batch, and the others in 8 bits: the rows beside a row decide how exactly it is computed.
+Losses of int8 models differ by some thousandths of a nat between batch sizes; they are comparable where the batch size is the
+same, as it is within a study. A fixed set of columns would make them independent, but would be another method than the one
+that transformers and bitsandbytes run.
 """
 
 from __future__ import annotations

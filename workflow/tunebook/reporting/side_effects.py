@@ -35,6 +35,11 @@ def quantized_methods(experiment: Experiment) -> list[str]:
     return [name for name, runs in experiment.methods.items() if runs[0].spec["quantization"]]
 
 
+def int8_methods(experiment: Experiment) -> list[str]:
+    """The methods whose losses depend on the batch that they are computed in, see finetuning/scoring.py."""
+    return [name for name, runs in experiment.methods.items() if runs[0].spec["quantization"] == "int8"]
+
+
 def quantization_alone(experiment: Experiment) -> dict[str, float]:
     """Method -> what quantization alone does to the validation loss, nats a token: the loss before the first step less that
     of a method whose weights are not quantized. Empty where no such method ran on the same validation rows."""
