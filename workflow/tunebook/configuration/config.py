@@ -112,8 +112,17 @@ class Format(Section):
     type: Literal["csv", "tsv", "json", "jsonl", "parquet", "delimited", "yaml", "python"]
     encoding: Text = Field("utf-8", description="encoding of text files, such as utf-8 or latin-1")
     delimiter: Text | None = Field(None, description="delimited: what stands between two fields, such as @")
-    names: tuple[Text, ...] = Field((), description="delimited, yaml, python: names of the fields, in order")
-    key: Text | None = Field(None, description="json, yaml: key of the list of records; python: name of the variable")
+    quoting: Literal["minimal", "none"] | None = Field(
+        None,
+        description="csv, tsv: minimal: a quoted field may run over lines; none: quotation marks are text; null: as minimal, "
+        "but refused where both could be meant",
+    )
+    names: tuple[Text, ...] = Field(
+        (), description="names of the fields, in order: of records that are lists, or of a csv without a line of names"
+    )
+    key: Text | None = Field(
+        None, description="json, yaml: key of the list of records, or the path to it; python: name of the variable"
+    )
 
 
 class Split(Section):
@@ -149,6 +158,9 @@ class Dataset(Section):
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of refused rows above which preparing stops")
     near_duplicate_threshold: float = Field(
         0.8, gt=0, le=1, description="character 5-gram Jaccard similarity from which two rows count as copies"
+    )
+    max_dropped: float = Field(
+        0.3, ge=0, le=1, description="share of dropped rows (refused, copies, near-copies) above which preparing stops"
     )
     split: Split = Split()
     licence: Text = Field(description="licence of the data")

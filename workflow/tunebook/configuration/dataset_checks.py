@@ -15,10 +15,10 @@ from tunebook.configuration.raw import section_of, twice
 from tunebook.configuration.wording import shown
 
 FORMAT_KEYS = {  # format -> what it takes beside its type
-    "csv": ("encoding", "delimiter"),
-    "tsv": ("encoding",),
+    "csv": ("encoding", "delimiter", "quoting", "names"),
+    "tsv": ("encoding", "quoting", "names"),
     "json": ("encoding", "key", "names"),
-    "jsonl": ("encoding",),
+    "jsonl": ("encoding", "names"),
     "parquet": (),
     "delimited": ("encoding", "delimiter", "names"),
     "yaml": ("encoding", "key", "names"),
@@ -92,7 +92,7 @@ def _format_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _format_key_problems(path: str, kind: str, form: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("encoding", "delimiter", "names", "key"):
+    for key in ("encoding", "delimiter", "quoting", "names", "key"):
         if form.get(key) and key not in FORMAT_KEYS.get(kind, (key,)):
             takes = f"takes {' and '.join(FORMAT_KEYS[kind])}" if FORMAT_KEYS[kind] else "takes nothing"
             yield f"{path}.{key}: found {shown(form[key])}, but {kind} {takes} beside its type; remove it"

@@ -11,16 +11,23 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tunebook.data.tabular import SHOWN, Refusal, Row
+from tunebook.data.row import SHOWN, Refusal, Row
 from tunebook.errors import TunebookError
+
+FIRST_MARK = 0xE000  # the first character of Unicode's private use area
 
 
 @dataclass(frozen=True)
 class Example:
-    """A usable row. `columns`: as the split files hold it; `whole`: all its text; `group`: rows that stay together."""
+    """A usable row.
+
+    `columns`: as the split files hold it; `whole`: all its text; `own`: the same, but with one character for each text that
+    stands in a template: what the row brings itself; `group`: rows that stay together.
+    """
 
     columns: dict[str, Any]
     whole: str
+    own: str
     group: str
 
     @property
@@ -47,6 +54,10 @@ class Renderer:
         texts = {key: spec[key] for key in ("prompt", "completion", "text", "label") if spec[key] is not None}
         texts = {key: text for key, text in texts.items() if key not in self.columns}
         self.templates = {key: self.environment.from_string(text) for key, text in texts.items()}
+        marks: dict[str, str] = {}
+        self.marked = {
+            key: self.environment.from_string(_marked(self.environment.parse(text), marks)) for key, text in texts.items()
+        }
         parsed = [self.environment.parse(text) for text in texts.values()]
         available = {*columns, *spec["columns"]}
         self.needed = set().union(*(meta.find_undeclared_variables(tree) for tree in parsed))
@@ -79,7 +90,13 @@ class Renderer:
         if columns["label"] is not None and columns["completion"] is None:
             columns["completion"] = columns["label"]
         turns = columns["messages"] or [columns[key] for key in ("prompt", "text", "completion") if columns[key]]
-        return Example(columns=columns, whole="\n".join(turns), group=turns[0].casefold())
+        own = columns["messages"] or [self._own(key, values, columns) for key in ("prompt", "text", "completion")]
+        return Example(
+            columns=columns, whole="\n".join(turns), own="\n".join(filter(None, own)), group=turns[0].casefold()
+        )
+
+    def _own(self, key: str, values: dict[str, Any], columns: dict[str, Any]) -> str | None:
+        return self.marked[key].render(values) if key in self.marked else columns[key]
 
     def _value(self, name: str, value: Any) -> Any:
         if name == self.spec["messages"]:
@@ -107,6 +124,21 @@ class Renderer:
         nearest = difflib.get_close_matches(text, labels, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise _Unusable(f"unknown label; the labels are {', '.join(labels)}", f"{text[:SHOWN]!r}{hint}")
+
+
+def _marked(template: nodes.Template, marks: dict[str, str]) -> nodes.Template:
+    """The template with one character of Unicode's private area for each text that stands in it.
+
+    `marks`: text -> character, the same for all templates. A text that the template computes with stays.
+    """
+    waiting: list[nodes.Node] = [template]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, nodes.TemplateData) and node.data.strip():
+            node.data = marks.setdefault(node.data, chr(FIRST_MARK + len(marks)))
+        if not isinstance(node, nodes.AssignBlock | nodes.FilterBlock | nodes.CallBlock | nodes.Macro):
+            waiting += node.iter_child_nodes()
+    return template
 
 
 def _asked_about(template: nodes.Template) -> set[str]:
