@@ -13,9 +13,9 @@ import pandas
 
 from tunebook.data import similarity
 from tunebook.data.dropped import Dropped, Pair, check_refusals
+from tunebook.data.raw import Refusal, Row
 from tunebook.data.rendering import Example, Renderer
 from tunebook.data.splitting import LEFT_OUT, SPLITS, split_rows
-from tunebook.data.row import Refusal, Row
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_csv, write_json, write_parquet
 
@@ -55,7 +55,8 @@ def prepare(
         "near_duplicates": len(near),
         "near_duplicate_threshold": spec["near_duplicate_threshold"],
         "copies": [
-            {"row": pair.row, "copy_of": pair.copy_of, "similarity": round(pair.similarity, 4)} for pair in dropped.pairs()
+            {"row": pair.row, "copy_of": pair.copy_of, "similarity": round(pair.similarity, 4)}
+            for pair in dropped.pairs()
         ],
         "warnings": dropped.warnings(),
         "splits": {name: len(frame) for name, frame in frames.items()},

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from pathlib import Path
 
-from tunebook.data.row import SHOWN
+from tunebook.data.raw import SHOWN
 from tunebook.errors import TunebookError
 
 MARKS = {  # byte order marks, the longer first -> the encoding they stand for
@@ -16,7 +15,7 @@ MARKS = {  # byte order marks, the longer first -> the encoding they stand for
     codecs.BOM_UTF8: "utf-8",
 }
 SUGGESTIONS = 3  # encodings to suggest, at most
-SAMPLE_BYTES = 100_000  # of the file, from the byte that does not fit: what an encoding is guessed from
+SAMPLE_BYTES = 100_000  # around the byte that does not fit: what an encoding is guessed from
 
 
 def decoded(name: str, data: bytes, encoding: str) -> str:
@@ -48,10 +47,13 @@ def _suggestions(data: bytes, at: int) -> str:
     import charset_normalizer  # only here: most files are in the declared encoding
 
     start = data.rfind(b"\n", 0, at) + 1
-    sample = data[start : start + SAMPLE_BYTES]
+    sample = data[max(0, at - SAMPLE_BYTES // 2) : at + SAMPLE_BYTES // 2]
     guessed = [match.encoding for match in charset_normalizer.from_bytes(sample)]
     readings: dict[str, str] = {}  # text -> the encoding in which the line reads so
-    for encoding in (*guessed[:1], "cp1252", *guessed[1:]):
+    for encoding in (
+        "cp1252",
+        *guessed,
+    ):  # a guess from few bytes can be far off; cp1252 is what most such files are in
         try:
             readings.setdefault(data[start : at + SHOWN].decode(encoding).splitlines()[0][-SHOWN:], encoding)
         except (UnicodeError, LookupError, IndexError):

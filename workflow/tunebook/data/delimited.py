@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from tunebook.data.row import SHOWN, Refusal, Row
+from tunebook.data.raw import SHOWN, Refusal, Row
 from tunebook.errors import TunebookError
 
 CELL_CHARACTERS = 10_000_000  # the longest cell that is read
@@ -90,7 +90,9 @@ class _Columns:
 
     def row(self, line: int, fields: list[str]) -> Row | Refusal:
         if line == 1 and [field.strip() for field in fields] == self.names:
-            raise TunebookError(f"{self.file}, row 1: the file has a line of column names of its own; remove format.names")
+            raise TunebookError(
+                f"{self.file}, row 1: the file has a line of column names of its own; remove format.names"
+            )
         beyond = [field for field in fields[len(self.names) :] if field.strip()]
         if len(fields) < len(self.names) or beyond:
             return Refusal(self.file, line, f"expected {len(self.names)} fields", f"{len(fields)} fields")

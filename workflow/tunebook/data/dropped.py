@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tunebook.data.row import Refusal
+from tunebook.data.raw import Refusal
 from tunebook.errors import TunebookError
 
 LISTED = 5  # refusals, pairs or values that a message or profile.json shows
@@ -98,7 +98,9 @@ def _by_reason(refusals: list[Refusal]) -> list[str]:
     lines = []
     for reason, count in reasons.most_common(LISTED):
         those = [refusal for refusal in refusals if refusal.reason == reason]
-        found = ", ".join(f"{value} ({number}x)" for value, number in Counter(r.found for r in those).most_common(LISTED))
+        found = ", ".join(
+            f"{value} ({number}x)" for value, number in Counter(r.found for r in those).most_common(LISTED)
+        )
         lines.append(f"{count} rows, the first {those[0].file}, row {those[0].row}: {reason} (found {found})")
     return lines
 

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from tunebook.data.delimited import numbered_lines
+from tunebook.data.raw import SHOWN, Refusal, Row
 from tunebook.data.record_shapes import records_in
-from tunebook.data.row import SHOWN, Refusal, Row
 from tunebook.errors import TunebookError
 
 

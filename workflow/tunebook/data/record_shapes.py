@@ -24,7 +24,9 @@ def records_in(file: str, value: Any, key: str | None) -> list[Any]:
         return list(found)
     records = _records_of_mapping(file, found) if isinstance(found, dict) else None
     if records is None:
-        raise TunebookError(f"{file}: found {_described(found)} where a list of records is expected; {_advice(found, key)}")
+        raise TunebookError(
+            f"{file}: found {_described(found)} where a list of records is expected; {_advice(found, key)}"
+        )
     return records
 
 
@@ -55,11 +57,15 @@ def _records_of_mapping(file: str, value: dict[str, Any]) -> list[dict[str, Any]
         return [_paired(file, number, value["columns"], row) for number, row in enumerate(value["data"], start=1)]
     if not fields:
         return None
-    if all(isinstance(field, list) and field for field in fields) and not all(_holds_mappings(field) for field in fields):
+    if all(isinstance(field, list) and field for field in fields) and not all(
+        _holds_mappings(field) for field in fields
+    ):
         lengths = {str(name): len(field) for name, field in value.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise TunebookError(f"{file}: found one list a column, but of different lengths ({listed}); each row needs all")
+            raise TunebookError(
+                f"{file}: found one list a column, but of different lengths ({listed}); each row needs all"
+            )
         return [dict(zip(value, row, strict=True)) for row in zip(*fields, strict=True)]
     if all(isinstance(field, dict) and field and set(field) == set(fields[0]) for field in fields):
         inner, outer = list(fields[0]), list(value)

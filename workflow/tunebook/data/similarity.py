@@ -18,6 +18,7 @@ NGRAM = 5  # characters: long enough to carry words, short enough that one chang
 BLOCK_ROWS = 256  # rows compared at once: bounds the memory
 COMMON_SHARE = 0.05  # of the rows: a line that so many of them have belongs to their form
 COMMON_ROWS = 10  # and that at least so many have
+SHORT = 32  # characters: a shorter line, such as a label, counts however many rows have it
 FIRST_MARK = 0xF0000  # the first character of Unicode's second private use area
 
 
@@ -30,10 +31,10 @@ class Copies:
 
 
 def without_common_lines(texts: list[str]) -> list[str]:
-    """The texts, in which a line that many of them have is one character, the same wherever the line stands."""
+    """The texts, in which a long line that many of them have is one character, the same wherever the line stands."""
     rows = Counter(line for text in texts for line in set(text.split("\n")))
     many = max(COMMON_ROWS, COMMON_SHARE * len(texts))
-    common = [line for line, count in rows.items() if count >= many and len(line) > NGRAM]
+    common = [line for line, count in rows.items() if count >= many and len(line) > SHORT]
     marks = {line: chr(FIRST_MARK + number) for number, line in enumerate(common)}
     return ["\n".join(marks.get(line, line) for line in text.split("\n")) for text in texts] if marks else texts
 

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from tunebook.data.decoding import decoded
 from tunebook.data.delimited import delimited, separated
 from tunebook.data.nested import json_lines, json_rows, python_rows, yaml_rows
-from tunebook.data.row import SHOWN, Refusal, Row
+from tunebook.data.raw import SHOWN, Refusal, Row
 from tunebook.errors import TunebookError
 
 BINARY = {  # how a file begins -> what it is

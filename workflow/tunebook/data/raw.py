@@ -1,4 +1,4 @@
-"""A row of a file, and a row that was not taken."""
+"""A row as its file gives it, and a row that was not taken."""
 
 from __future__ import annotations
 
