@@ -26,6 +26,7 @@ def sentence(number: int) -> str:
 
 
 PAIRS = [(sentence(number), LABELS[number % 3]) for number in range(ROWS)]
+FRAME = pandas.DataFrame(PAIRS, columns=["sentence", "label"])
 
 
 def csv_of(pairs, delimiter=",", header=("sentence", "label"), end="\n") -> str:
@@ -81,6 +82,13 @@ def prepared_from(folder, path, form, **rest):
         return prepare(spec, pandas.read_parquet(folder / "raw" / "raw.parquet"))
 
 
+def quoted_over_rows() -> str:
+    """Tab-separated rows without quoting, of which two hold one quotation between them."""
+    pairs = list(PAIRS)
+    pairs[3], pairs[4] = (f'"{pairs[3][0]}', pairs[3][1]), (f'{pairs[4][0]}"', pairs[4][1])
+    return csv_of(pairs, "\t")
+
+
 # name, format, content of the file, data set, what the message must say
 REFUSED = [
     # the file as a whole
@@ -102,7 +110,8 @@ REFUSED = [
     ("utf-16 cut in half", CSV | {"encoding": "utf-16"}, csv_of(PAIRS).encode("utf-16")[:-1], ANSWERED,
      "is not utf-16"),
     ("header that stands twice", CSV, "label,label\na,b\n", ANSWERED,
-     "bad.txt, row 1: a column name stands twice in ['label', 'label']"),
+     "bad.txt, row 1: label stands twice in ['label', 'label']; give each column a name of its own"),
+    ("header without a name", CSV, ",\na,b\n", ANSWERED, "bad.txt, row 1: no column has a name in ['', '']"),
     ("wrong delimiter", CSV, csv_of(PAIRS, ";"), ANSWERED,
      "data set bad: no column label, sentence; the rows have: sentence;label; mend the templates, or map names under "
      "columns; is the delimiter right?"),
@@ -114,12 +123,24 @@ REFUSED = [
      "bad.txt, row 5: a quote opens here that is not closed up to row 41"),
     ("quote that closes too late", CSV, with_row(5, '"amber,neutral').replace(sentence(10), f'"{sentence(10)}"'),
      ANSWERED, "bad.txt, row 5: a quote opens here that is not closed up to row 12"),
-    ("jsonl as json", JSON, jsonl_of(1, "{}"), ANSWERED,
-     "bad.txt, row 2: not JSON: Extra data; one object a line is format jsonl"),
+    ("objects one after another, one broken", JSON, jsonl_of(3, '{"sentence": ]'), ANSWERED,
+     "bad.txt, row 3: not JSON: Expecting value (found ']')"),
+    ("objects and something else", JSON, jsonl_of(3, "[1]"), ANSWERED,
+     "bad.txt, row 3: not JSON: expected one more object (found '[1]')"),
     ("json as jsonl", JSONL, json.dumps([{"sentence": "a"}], indent=1), ANSWERED,
-     "no row could be read; first: bad.txt, row 1: not JSON"),
+     "bad.txt, row 1: JSON that runs over several lines, not one record a line; declare format json"),
     ("json mapping", JSON, '{"rows": []}', ANSWERED,
-     "bad.txt: found dict where a list of records is expected; set format.key"),
+     "bad.txt: found a mapping with rows where a list of records is expected; set format.key to one of: rows (0 entries)"),
+    ("one object", JSON, '{"sentence": "a", "label": "b"}', ANSWERED,
+     "bad.txt: found a mapping with sentence, label where a list of records is expected; write the records as a list"),
+    ("mappings that may be rows or columns", JSON, '{"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 4}}', ANSWERED,
+     "bad.txt: found a mapping with a, b where a list of records is expected; write the records as a list"),
+    ("columns of different lengths", JSON, '{"sentence": ["a", "b"], "label": ["c"]}', ANSWERED,
+     "bad.txt: found one list a column, but of different lengths (sentence 2, label 1)"),
+    ("rows of another length than the columns", JSON, '{"columns": ["sentence", "label"], "data": [["a", "b"], ["c"]]}',
+     ANSWERED, "bad.txt, row 2: expected 2 fields (found 1 fields)"),
+    ("path that ends early", JSON | {"key": "data.rows"}, '{"data": [{"rows": []}, {"lines": []}]}', ANSWERED,
+     "bad.txt: no key 'rows'; found: lines"),
     ("json without the key", JSON | {"key": "data"}, '{"rows": []}', ANSWERED, "bad.txt: no key 'data'; found: rows"),
     ("json too deep", JSON, "[" * 100_000, ANSWERED, "bad.txt: not JSON that can be read"),
     ("yaml broken", YAML_FORM, "rows: [a\nb: }", ANSWERED, "bad.txt: not YAML: while parsing a flow sequence"),
@@ -129,11 +150,22 @@ REFUSED = [
     ("python with code", PYTHON, "import os\nROWS = os.listdir()\n", ANSWERED,
      "bad.txt, row 2: ROWS is not a literal (found os.listdir()); the file is read and never run"),
     ("python broken", PYTHON, "ROWS = [\n", ANSWERED, "bad.txt, row 1: not Python: '[' was never closed"),
+    ("quotes that swallow a row", TSV, quoted_over_rows(), ANSWERED,
+     "bad.txt, row 5: a quote opens here and closes in row 6, but each of these lines is a whole row by itself (found '\""),
+    ("quotes that swallow rows and a blank line", TSV, quoted_over_rows().replace("\n", "\n\n"), ANSWERED,
+     "bad.txt, row 9: a quote opens here and closes in row 11, but each of these lines is a whole row by itself"),
+    ("header and no header", CSV | {"names": ["sentence", "label"]}, csv_of(PAIRS), ANSWERED,
+     "bad.txt, row 1: the file has a line of column names of its own; remove format.names"),
     # one row
     ("one field too many", CSV, with_row(7, "a,b,c"), ANSWERED, "bad.txt, row 7: expected 2 fields (found 3 fields)"),
     ("one field too few", CSV, with_row(7, "abc"), ANSWERED, "bad.txt, row 7: expected 2 fields (found 1 fields)"),
+    ("text below a column without a name", CSV, csv_of(PAIRS, header=("sentence", "label", "")).replace(
+        LABELS[1], "neutral,").replace(LABELS[0], "negative,").replace(LABELS[2], "positive,").replace(
+        "negative,", "negative,and more", 1), ANSWERED,
+     "bad.txt, row 2: column 3 has no name; name it in the first line, or empty it (found 'and more')"),
     ("text after a quote", CSV, with_row(7, '"a"b,c'), ANSWERED,
-     "bad.txt, row 7: not readable as delimited text (found ',' expected after"),
+     "bad.txt, row 7: not readable as delimited text; if quotation marks are part of the text, declare format.quoting: "
+     "none (found ',' expected after"),
     ("NUL byte", CSV, with_row(7, "am\0ber,neutral"), ANSWERED,
      r"bad.txt, row 7: NUL byte in sentence (found 'am\x00ber')"),
     ("no delimiter in the line", AT, "a@neutral\nno delimiter\n", ANSWERED,
@@ -141,7 +173,7 @@ REFUSED = [
     ("line that is no JSON", JSONL, jsonl_of(3, '{"a": '), ANSWERED,
      'bad.txt, row 3: not JSON: Expecting value (found {"a": )'),
     ("line that is no object", JSONL, jsonl_of(3, "[1]"), ANSWERED,
-     "bad.txt, row 3: expected a JSON object (found [1])"),
+     "bad.txt, row 3: expected a mapping; fields are named in format.names (found [1])"),
     ("line too deep", JSONL, jsonl_of(3, "[" * 100_000), ANSWERED, "bad.txt, row 3: not JSON"),
     ("half a character", JSONL, jsonl_of(3, r'{"sentence": "\ud83d", "label": "x"}'), ANSWERED,
      "bad.txt, row 3: a value cannot be kept as text"),
@@ -162,6 +194,19 @@ REFUSED = [
      "row 7: unknown label; the labels are negative, neutral, positive (found 'positve'; did you mean positive?)"),
     ("label of another kind", JSON, json_of(label=3), LABELLED,
      "bad.txt, row 5: unknown label; the labels are negative, neutral, positive (found '3')"),
+    ("score", JSON, json_of(label=4.22), LABELLED,
+     "bad.txt, row 5: a score to predict (regression) is not offered; make classes of scores by a template under label "
+     "(found 4.22)"),
+    ("score in csv", CSV, with_row(7, "amber,4.22"), LABELLED, "row 7: a score to predict (regression) is not offered"),
+    ("several labels", JSON, json_of(label=["neutral", "positive"]), LABELLED,
+     "bad.txt, row 5: several labels a row (multi-label) are not offered; if it is always one, take it by a template, such "
+     "as label: '{{ labels[0] }}' (found ['neutral', 'positive'])"),
+    ("several labels in one text", CSV, with_row(7, "amber,neutral|positive"), LABELLED,
+     "row 7: several labels a row (multi-label) are not offered; a row has one label (found 'neutral|positive')"),
+    ("label in another case", CSV, with_row(7, "amber,Positive"), LABELLED,
+     "(found 'Positive'; normalise_labels: true takes another case or other spaces as the same label)"),
+    ("label that YAML reads as a truth value", CSV, with_row(7, "amber,yes"), LABELLED | {"labels": [True, False]},
+     "'yes'; YAML reads yes, no, on and off as true and false: write them in quotes under labels"),
     ("template error", JSON, json_of(label="x"), ANSWERED | {"completion": "{{ label + 1 }}"},
      'bad.txt, row 1: the completion template failed: can only concatenate str (not "int") to str'),
     ("template that includes", CSV, csv_of(PAIRS), ANSWERED | {"prompt": "{{ sentence }}{% include 'x' %}"},
@@ -171,7 +216,7 @@ REFUSED = [
     ("one turn", TALK_FORM, talks_of(["Hello?"]), TALKS,
      "bad.txt, row 41: a conversation needs two turns (found ['Hello?'])"),
     ("turns that are no list", TALK_FORM, json.dumps([{"turns": "Hello? Hi!"}]), TALKS,
-     "bad.txt, row 1: turns is not a list of turns (found 'Hello? Hi!')"),
+     "bad.txt, row 1: turns is not a list of turns (found 'Hello? Hi!' (1x))"),
     ("empty turn", TALK_FORM, talks_of(["Hello?", " "]), TALKS, "bad.txt, row 41: empty turn 2 of turns (found ' ')"),
     ("null turn", TALK_FORM, talks_of(["Hello?", None]), TALKS,
      "bad.txt, row 41: missing turn 2 of turns (found None)"),
@@ -179,12 +224,28 @@ REFUSED = [
      "bad.txt, row 41: turn 1 of turns is not text (found {'role': 'user'})"),
     # all rows together
     ("all rows refused", CSV, csv_of([(text, "good") for text, _ in PAIRS]), LABELLED | {"tolerance": 0.9},
-     "40 of 40 rows are refused, tolerance 0.9 allows 36"),
+     "none of 40 rows can be used\n  - 40 rows, the first bad.txt, row 2: unknown label; the labels are negative, neutral, "
+     "positive (found 'good' (40x))"),
+    ("two reasons for all rows", CSV, csv_of([(text, "neutral") for text, _ in PAIRS[:30]] + [(" ", "b")] * 10),
+     LABELLED | {"labels": ["up", "down"], "tolerance": 0.9},
+     "none of 40 rows can be used\n  - 30 rows, the first bad.txt, row 2: unknown label; the labels are up, down (found "
+     "'neutral' (30x))\n  - 10 rows, the first bad.txt, row 32: empty sentence (found ' ' (10x))"),
+    ("most rows refused", CSV, csv_of([(text, "good") for text, _ in PAIRS[1:]] + PAIRS[:1]), LABELLED | {"tolerance": 0.9},
+     "39 of 40 rows are refused, tolerance 0.9 allows 36; so many hint at the templates, the labels or the format"),
     ("more than is tolerated", CSV, with_row(7, "a").replace(sentence(20), " "), ANSWERED | {"tolerance": 0.04},
      "2 of 40 rows are refused, tolerance 0.04 allows 1; mend the rows, or declare a tolerance of at least 0.0500"),
     ("one row", CSV, csv_of(PAIRS[:1]), ANSWERED,
      "the split of 1 rows leaves 1 train, 0 validation, 0 test; give more rows"),
-    ("copies of one row", CSV, csv_of(PAIRS[:1] * 50), ANSWERED, "the split of 1 rows leaves"),
+    ("copies of one row", CSV, csv_of(PAIRS[:1] * 50), ANSWERED | {"max_dropped": 1}, "the split of 1 rows leaves"),
+    ("too many copies", CSV, csv_of(PAIRS + PAIRS[:20]), ANSWERED,
+     "20 of 60 rows are dropped (0 refused, 20 exact copies, 0 near-copies), max_dropped 0.3 allows 18; where the rows below "
+     "differ in what matters raise near_duplicate_threshold; where they are copies raise max_dropped\n  - bad.txt:42 copies "
+     f"bad.txt:2, similarity 1.00: '{sentence(0)[:20]}"),
+    ("too many refused and copied", CSV, csv_of([*PAIRS, *PAIRS[:10], *[("a", " ")] * 10]), ANSWERED | {"tolerance": 0.2},
+     "20 of 60 rows are dropped (10 refused, 10 exact copies, 0 near-copies), max_dropped 0.3 allows 18"),
+    ("more refused than may be dropped", CSV, csv_of([*PAIRS, *[("a", " ")] * 20]), ANSWERED | {"tolerance": 0.9},
+     "20 of 60 rows are dropped (20 refused, 0 exact copies, 0 near-copies), max_dropped 0.3 allows 18; mend the rows, or "
+     "raise max_dropped"),
     ("one class", CSV, csv_of([(text, "neutral") for text, _ in PAIRS]), LABELLED,
      "data set bad: no training row has the label negative or positive (found 32 neutral)"),
     ("one prompt", CSV, csv_of([("amber", text) for text, _ in PAIRS]), ANSWERED,
@@ -211,7 +272,36 @@ FINE = [
     ("labels with white space", CSV, csv_of([(text, f" {label}\t") for text, label in PAIRS]), LABELLED),
     ("delimiter within the text", AT, csv_of([(f"{text} @ 3.4", label) for text, label in PAIRS[1:]], "@", PAIRS[0]),
      LABELLED),
+    ("empty columns without names", CSV, csv_of(PAIRS, header=("sentence", "label", "", "")).replace(
+        "tive\n", "tive,,\n").replace("tral\n", "tral,,\n"), LABELLED),
+    ("empty fields beyond the columns", CSV, csv_of(PAIRS, end=",,\n").replace("label,,", "label", 1), LABELLED),
+    ("the index that pandas writes", CSV, "".join(
+        f"{number},{text},{label}\n" for number, (text, label) in enumerate([("sentence", "label"), *PAIRS], start=-1)
+     ).removeprefix("-1"), LABELLED),
+    ("no header", CSV | {"names": ["sentence", "label"]}, csv_of(PAIRS[1:], header=PAIRS[0]), LABELLED),
+    ("no header, tabs", TSV | {"names": ["sentence", "label"]}, csv_of(PAIRS[1:], "\t", header=PAIRS[0]), LABELLED),
+    ("quotation marks as text", TSV | {"quoting": "none"}, quoted_over_rows(), LABELLED),
     ("json", JSON, json_of(), LABELLED),
+    ("jsonl as json", JSON, FRAME.to_json(orient="records", lines=True), LABELLED),
+    ("json over lines, objects one after another", JSON, "\n".join(
+        json.dumps({"sentence": text, "label": label}, indent=1) for text, label in PAIRS), LABELLED),
+    ("json lines with commas and a mark", JSONL, ("\ufeff" + ",\n".join(
+        json.dumps({"sentence": text, "label": label}) for text, label in PAIRS) + ","), LABELLED),
+    ("json lines of lists", JSONL | {"names": ["sentence", "label"]}, "\n".join(map(json.dumps, PAIRS)), LABELLED),
+    ("json, pandas by columns", JSON, FRAME.to_json(), LABELLED),
+    ("json, pandas by columns, named rows", JSON, FRAME.rename(index=lambda row: f"r{row}").to_json(), LABELLED),
+    ("json, pandas by rows", JSON, FRAME.to_json(orient="index"), LABELLED),
+    ("json, pandas by named rows", JSON, FRAME.rename(index=lambda row: f"r{row}").to_json(orient="index"), LABELLED),
+    ("json, pandas split", JSON, FRAME.to_json(orient="split"), LABELLED),
+    ("json, pandas split, by its key", JSON | {"key": "data", "names": ["sentence", "label"]},
+     FRAME.to_json(orient="split"), LABELLED),
+    ("json, pandas table", JSON | {"key": "data"}, FRAME.to_json(orient="table"), LABELLED),
+    ("json, pandas records", JSON, FRAME.to_json(orient="records"), LABELLED),
+    ("json, lists by column", JSON, json.dumps(FRAME.to_dict("list")), LABELLED),
+    ("json, columns below a key", JSON | {"key": "train"}, json.dumps({"train": FRAME.to_dict("list")}), LABELLED),
+    ("json, lists within lists", JSON | {"key": "data.parts.qas"}, json.dumps({"version": 1, "data": [
+        {"title": "a", "parts": [{"sentence": text, "qas": [{"label": label}]} for text, label in PAIRS[:20]]},
+        {"title": "b", "parts": [{"sentence": text, "qas": [{"label": label}]} for text, label in PAIRS[20:]]}]}), LABELLED),
     ("jsonl with blank lines", JSONL,
      jsonl_of(1, "").replace("\n", "\n\n") + "\n" + json.dumps({"sentence": sentence(0), "label": "negative"}),
      LABELLED),

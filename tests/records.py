@@ -173,6 +173,8 @@ def _write_experiment(place: Path, name: str, labels: bool, rows: int) -> None:
         "exact_duplicates": 3,
         "near_duplicates": 1,
         "near_duplicate_threshold": 0.9,
+        "copies": [{"row": "r7", "copy_of": "r2", "similarity": 0.95}],
+        "warnings": ["90 of 700 rows were dropped"] if labels else [],
         "splits": splits,
         "left_out": 0,
         "labels": {split: dict.fromkeys(LABELS, count // 3) for split, count in splits.items()} if labels else {},

@@ -10,6 +10,8 @@ from tunebook.data import similarity
 from tunebook.data.splitting import LEFT_OUT, SPLITS, split_rows
 from tunebook.errors import TunebookError
 
+COPIED = ANSWERED | {"max_dropped": 0.5}
+
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
@@ -21,7 +23,7 @@ def copied(tmp_path_factory):
         if number % 10 == 0:
             rows.append((text, f"{LABELS[0]} {sentence(5000 + number)}"))
     folder = tmp_path_factory.mktemp("copied")
-    return rows, folder, prepared(folder, csv_of(rows), CSV, **ANSWERED)
+    return rows, folder, prepared(folder, csv_of(rows), CSV, **COPIED)
 
 
 def test_no_row_and_no_copy_is_on_both_sides(copied):
@@ -53,8 +55,8 @@ def test_counts_add_up(copied):
 
 def test_the_seed_decides_the_split(copied, tmp_path):
     rows, _, (frames, _, _) = copied
-    again, _, _ = prepared(tmp_path, csv_of(rows), CSV, **ANSWERED)
-    other, _, _ = prepared(tmp_path, csv_of(rows), CSV, **ANSWERED, split={"seed": 1})
+    again, _, _ = prepared(tmp_path, csv_of(rows), CSV, **COPIED)
+    other, _, _ = prepared(tmp_path, csv_of(rows), CSV, **COPIED, split={"seed": 1})
     for name in SPLITS:
         pandas.testing.assert_frame_equal(frames[name], again[name])
     assert set(other["test"]["row"]) != set(frames["test"]["row"])
@@ -75,7 +77,7 @@ def test_fewer_training_rows_leave_the_held_out_ones_as_they_are(train, kept):
 
 def test_rows_left_out_are_counted_and_cannot_leak(copied, tmp_path):
     rows, _, (frames, _, _) = copied
-    few, _, profile = prepared(tmp_path, csv_of(rows), CSV, **ANSWERED, split={"train": 5})
+    few, _, profile = prepared(tmp_path, csv_of(rows), CSV, **COPIED, split={"train": 5})
     assert len(few["train"]) == profile["splits"]["train"] == 5
     assert profile["left_out"] == profile["rows"] - sum(profile["splits"].values())
     assert set(few["train"]["row"]) <= set(frames["train"]["row"])

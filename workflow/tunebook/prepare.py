@@ -12,13 +12,12 @@ import numpy
 import pandas
 
 from tunebook.data import similarity
+from tunebook.data.dropped import Dropped, Pair, check_refusals
+from tunebook.data.raw import Refusal, Row
 from tunebook.data.rendering import Example, Renderer
 from tunebook.data.splitting import LEFT_OUT, SPLITS, split_rows
-from tunebook.data.tabular import Refusal, Row
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_csv, write_json, write_parquet
-
-SHOWN_REFUSALS = 5
 
 
 def prepare(
@@ -27,13 +26,20 @@ def prepare(
     """Prepare a data set.
 
     `spec`: study.json's specs for `prepare`; `raw`: raw.parquet. Returns the rows of each split, the refused rows and
-    the profile. Raises TunebookError where more rows are refused than the data set tolerates, or too few are left.
+    the profile. Raises TunebookError where more rows are refused or dropped than the data set allows, or too few are left.
     """
     examples, refusals = render_rows(spec, raw)
-    _check_tolerance(spec, len(raw), refusals)
+    check_refusals(spec["name"], len(raw), refusals, spec["tolerance"])
     distinct, exact = _without_exact_copies(examples)
-    sets = similarity.shingles([example.whole for example in distinct])
-    keep = similarity.first_copies(sets, spec["near_duplicate_threshold"]) < 0
+    sets = similarity.shingles(similarity.without_common_lines([example.own for example in distinct]))
+    copies = similarity.first_copies(sets, spec["near_duplicate_threshold"])
+    near = [
+        _pair(distinct[index], distinct[copies.copy_of[index]], copies.similarity[index])
+        for index in numpy.flatnonzero(copies.copy_of >= 0)
+    ]
+    dropped = Dropped(spec["name"], len(raw), refusals, exact, near)
+    dropped.check(spec["max_dropped"])
+    keep = copies.copy_of < 0
     kept = [example for example, wanted in zip(distinct, keep, strict=True) if wanted]
     assigned = split_rows([example.group for example in kept], [example.label for example in kept], spec["split"])
     frames = {
@@ -45,9 +51,14 @@ def prepare(
         "raw_rows": len(raw),
         "rows": len(kept),
         "rejected": dict(Counter(refusal.reason for refusal in refusals)),
-        "exact_duplicates": exact,
-        "near_duplicates": len(distinct) - len(kept),
+        "exact_duplicates": len(exact),
+        "near_duplicates": len(near),
         "near_duplicate_threshold": spec["near_duplicate_threshold"],
+        "copies": [
+            {"row": pair.row, "copy_of": pair.copy_of, "similarity": round(pair.similarity, 4)}
+            for pair in dropped.pairs()
+        ],
+        "warnings": dropped.warnings(),
         "splits": {name: len(frame) for name, frame in frames.items()},
         "left_out": int((assigned == LEFT_OUT).sum()),
         "labels": {name: dict(Counter(frame["label"])) for name, frame in frames.items()} if spec["labels"] else {},
@@ -86,18 +97,6 @@ def _row_of(line: dict[str, Any]) -> Row | Refusal:
     return Refusal(line["_file"], line["_row"], line["reason"], line["found"])
 
 
-def _check_tolerance(spec: dict[str, Any], rows: int, refusals: list[Refusal]) -> None:
-    if len(refusals) <= spec["tolerance"] * rows:
-        return
-    listed = "\n".join(f"  - {refusal}" for refusal in refusals[:SHOWN_REFUSALS])
-    more = f"\n  ... and {len(refusals) - SHOWN_REFUSALS} more" if len(refusals) > SHOWN_REFUSALS else ""
-    raise TunebookError(
-        f"data set {spec['name']}: {len(refusals)} of {rows} rows are refused, tolerance {spec['tolerance']} allows "
-        f"{int(spec['tolerance'] * rows)}; mend the rows, or declare a tolerance of at least "
-        f"{len(refusals) / rows:.4f}\n{listed}{more}"
-    )
-
-
 def _check_labels(spec: dict[str, Any], train: pandas.DataFrame) -> None:
     """Every label has rows to be learnt from."""
     found = Counter(train["label"]) if spec["labels"] else {}
@@ -109,11 +108,18 @@ def _check_labels(spec: dict[str, Any], train: pandas.DataFrame) -> None:
         )
 
 
-def _without_exact_copies(examples: list[Example]) -> tuple[list[Example], int]:
-    first = {}
+def _without_exact_copies(examples: list[Example]) -> tuple[list[Example], list[Pair]]:
+    first: dict[str, Example] = {}
+    pairs = []
     for example in examples:
-        first.setdefault(example.whole, example)
-    return list(first.values()), len(examples) - len(first)
+        kept = first.setdefault(example.whole, example)
+        if kept is not example:
+            pairs.append(_pair(example, kept, 1.0))
+    return list(first.values()), pairs
+
+
+def _pair(example: Example, kept: Example, alike: float) -> Pair:
+    return Pair(example.columns["row"], kept.columns["row"], float(alike), (example.whole, kept.whole))
 
 
 def _leaks(sets: Any, assigned: numpy.ndarray, threshold: float) -> dict[str, Any]:
@@ -151,3 +157,5 @@ def main(args: argparse.Namespace) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in profile["splits"].items())
     print(f"{args.dataset}: {profile['raw_rows']} rows -> {counts}; refused {len(refusals)}, "
           f"copies {profile['exact_duplicates']} exact, {profile['near_duplicates']} near")  # fmt: skip
+    for warning in profile["warnings"]:
+        print(f"warning: data set {args.dataset}: {warning}")

@@ -6,9 +6,20 @@ Training arguments keep the names of transformers' TrainingArguments, adapters t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    computed_field,
+    field_serializer,
+)
+
+from tunebook.data.labels import label_text
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -17,6 +28,31 @@ HubId = Annotated[
 ]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,40}$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
+LabelValue = str | int | float | bool
+
+
+def _labels_by_value(labels: Any) -> Any:
+    """A list of labels as a mapping of each to itself; numbers as texts.
+
+    Truth values become texts where they stand for what the rows hold. A label that is one is left to be refused: YAML reads
+    yes and no as truth values, and the label would be another word than the file says.
+    """
+    if isinstance(labels, Mapping):
+        return {label_text(value): _name(name) for value, name in labels.items()}
+    if not isinstance(labels, list | tuple):
+        raise ValueError("it should be a list of labels, or a mapping of what the rows hold to labels")
+    truths = all(isinstance(name, bool) for name in labels)
+    return {label_text(name): label_text(name) if truths else _name(name) for name in labels}
+
+
+def _name(name: Any) -> Any:
+    return label_text(name) if isinstance(name, int | float) and not isinstance(name, bool) else name
+
+
+LabelNames = Annotated[
+    dict[Text, Text],
+    BeforeValidator(_labels_by_value, json_schema_input_type=list[LabelValue] | dict[str, LabelValue]),
+]
 RESERVED_METHOD = "base"  # the run that trains nothing
 Task = Literal["causal-lm", "seq2seq-lm", "sequence-classification"]
 
@@ -114,8 +150,17 @@ class Format(Section):
     type: Literal["csv", "tsv", "json", "jsonl", "parquet", "delimited", "yaml", "python"]
     encoding: Text = Field("utf-8", description="encoding of text files, such as utf-8 or latin-1")
     delimiter: Text | None = Field(None, description="delimited: what stands between two fields, such as @")
-    names: tuple[Text, ...] = Field((), description="delimited, yaml, python: names of the fields, in order")
-    key: Text | None = Field(None, description="json, yaml: key of the list of records; python: name of the variable")
+    quoting: Literal["minimal", "none"] | None = Field(
+        None,
+        description="csv, tsv: minimal: a quoted field may run over lines; none: quotation marks are text; null: as minimal, "
+        "but refused where both could be meant",
+    )
+    names: tuple[Text, ...] = Field(
+        (), description="names of the fields, in order: of records that are lists, or of a csv without a line of names"
+    )
+    key: Text | None = Field(
+        None, description="json, yaml: key of the list of records, or the path to it; python: name of the variable"
+    )
 
 
 class Split(Section):
@@ -146,15 +191,36 @@ class Dataset(Section):
     label: Text | None = Field(
         None, description="column with the row's label, or a Jinja template that makes it of columns"
     )
-    labels: tuple[Text, ...] = Field((), description="the labels there are")
+    labels: LabelNames = Field(
+        {}, description="the labels there are, or a mapping: what the rows hold -> the label that stands for it"
+    )
+    normalise_labels: bool = Field(False, description="take labels in another case or with other spaces as the same")
     rows: int | None = Field(None, ge=10, description="rows it is expected to have, for rehearse only")
     tolerance: float = Field(0.0, ge=0, lt=1, description="share of refused rows above which preparing stops")
     near_duplicate_threshold: float = Field(
         0.8, gt=0, le=1, description="character 5-gram Jaccard similarity from which two rows count as copies"
     )
+    max_dropped: float = Field(
+        0.3, ge=0, le=1, description="share of dropped rows (refused, copies, near-copies) above which preparing stops"
+    )
     split: Split = Split()
     licence: Text = Field(description="licence of the data")
     note: str = Field("", description="what a reader of the report must know about this data set")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels, each once, in the order of the config."""
+        return tuple(dict.fromkeys(self.labels.values()))
+
+    @computed_field
+    @property
+    def label_values(self) -> dict[str, str]:
+        """What the rows hold -> label."""
+        return self.labels
+
+    @field_serializer("labels")
+    def _names(self, _: dict[str, str]) -> tuple[str, ...]:
+        return self.label_names
 
 
 class Lora(Section):

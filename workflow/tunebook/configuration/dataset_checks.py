@@ -13,12 +13,13 @@ from jinja2.sandbox import SandboxedEnvironment
 from tunebook.configuration.config import Split
 from tunebook.configuration.raw import section_of, twice
 from tunebook.configuration.wording import shown
+from tunebook.data.labels import comparable, label_text
 
 FORMAT_KEYS = {  # format -> what it takes beside its type
-    "csv": ("encoding", "delimiter"),
-    "tsv": ("encoding",),
+    "csv": ("encoding", "delimiter", "quoting", "names"),
+    "tsv": ("encoding", "quoting", "names"),
     "json": ("encoding", "key", "names"),
-    "jsonl": ("encoding",),
+    "jsonl": ("encoding", "names"),
     "parquet": (),
     "delimited": ("encoding", "delimiter", "names"),
     "yaml": ("encoding", "key", "names"),
@@ -50,16 +51,26 @@ def _label_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
     if labels and label is None:
         yield f"{path}.label: missing; labels are listed, so name the column that holds them"
     if label is not None and not labels:
-        yield f"{path}.labels: missing; list the labels that column {shown(label)} may hold"
-    if not isinstance(labels, list):
+        yield (
+            f"{path}.labels: missing; list the labels that column {shown(label)} may hold (a score to predict, or several "
+            "labels a row, are not offered)"
+        )
+    if isinstance(labels, list):
+        for word in twice([label_text(word) for word in labels]):
+            yield f"{path}.labels: found {word} twice in {shown(labels)}; labels differ from each other"
+        texts, names = labels, labels
+    elif isinstance(labels, Mapping):
+        texts, names = [*labels, *labels.values()], list(labels.values())
+    else:
         return
-    for word in twice(labels):
-        yield f"{path}.labels: found {word} twice in {shown(labels)}; labels differ from each other"
-    if len(labels) == 1:
-        yield f"{path}.labels: found one label, {shown(labels[0])}; there is nothing to tell apart: list two at least"
-    for index, word in enumerate(labels):
+    if len({label_text(name) for name in names}) == 1:
+        yield f"{path}.labels: found one label, {shown(names[0])}; there is nothing to tell apart: list two at least"
+    for index, word in enumerate(texts):
         if isinstance(word, str) and word != word.strip():
             yield f"{path}.labels.{index}: found {word!r}; rows lose their outer white space, so no label may have it"
+    if dataset.get("normalise_labels") is True:
+        for word in twice([comparable(label_text(text), normalise=True) for text in texts[: len(labels)]]):
+            yield f"{path}.normalise_labels: found true, but then two labels are both {word!r}; list one of them"
 
 
 def _template_problems(path: str, template: str) -> Iterator[str]:
@@ -92,7 +103,7 @@ def _format_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _format_key_problems(path: str, kind: str, form: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("encoding", "delimiter", "names", "key"):
+    for key in ("encoding", "delimiter", "quoting", "names", "key"):
         if form.get(key) and key not in FORMAT_KEYS.get(kind, (key,)):
             takes = f"takes {' and '.join(FORMAT_KEYS[kind])}" if FORMAT_KEYS[kind] else "takes nothing"
             yield f"{path}.{key}: found {shown(form[key])}, but {kind} {takes} beside its type; remove it"

@@ -115,7 +115,7 @@ def _tokens_spec(study: Study, name: str) -> dict[str, Any]:
         "task": model.task,
         "chat_template": model.chat_template,
         "system_prompt": model.system_prompt,
-        "labels": list(study.datasets[experiment.dataset].labels),
+        "labels": list(study.datasets[experiment.dataset].label_names),
         "max_length": experiment.training.max_length,
         "max_target_length": experiment.training.max_target_length,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from pydantic import ValidationError
 from tunebook.configuration.config import Study
 from tunebook.configuration.cross_checks import cross_problems
 from tunebook.configuration.wording import sentences, shown
+from tunebook.data.labels import label_text
 from tunebook.errors import TunebookError
 
+LABELS = re.compile(r"datasets\..*\.labels")  # where keys may be numbers and truth values: what the rows hold
 LARGEST = 2**63  # no number of a config is as large as this
 
 
@@ -68,6 +71,8 @@ def _plain(value: Any, path: str, above: tuple[int, ...], problems: list[str]) -
 
 
 def _key(key: Any, path: str, problems: list[str]) -> str:
+    if LABELS.fullmatch(path) and isinstance(key, bool | int | float):
+        return label_text(key)
     if not isinstance(key, str):
         problems.append(f"{_at(path, key)}: found the key {_text(key)}, which is no text; write it in quotes")
     return _text(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +11,26 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tunebook.data.tabular import SHOWN, Refusal, Row
+from tunebook.data.labels import Labels, NotALabel
+from tunebook.data.raw import SHOWN, Refusal, Row
 from tunebook.errors import TunebookError
+
+COLUMN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,40}")  # what most names of columns are like, and few values
+SHORT = 32  # characters of a template's text below a condition: longer ones are form, such as a preamble
+FIRST_MARK = 0xE000  # the first character of Unicode's private use area
 
 
 @dataclass(frozen=True)
 class Example:
-    """A usable row. `columns`: as the split files hold it; `whole`: all its text; `group`: rows that stay together."""
+    """A usable row.
+
+    `columns`: as the split files hold it; `whole`: all its text; `own`: the same, but with one character for each text that
+    stands in a template: what the row brings itself; `group`: rows that stay together.
+    """
 
     columns: dict[str, Any]
     whole: str
+    own: str
     group: str
 
     @property
@@ -40,6 +50,7 @@ class Renderer:
 
     def __init__(self, spec: dict[str, Any], columns: list[str]) -> None:
         self.spec = spec
+        self.labels = Labels(spec["label_values"], spec["normalise_labels"])
         self.environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
         self.columns = {key: spec[key] for key in ("messages", "label") if spec[key]}
         if "{{" in self.columns.get("label", ""):  # a label made by a template
@@ -47,6 +58,11 @@ class Renderer:
         texts = {key: spec[key] for key in ("prompt", "completion", "text", "label") if spec[key] is not None}
         texts = {key: text for key, text in texts.items() if key not in self.columns}
         self.templates = {key: self.environment.from_string(text) for key, text in texts.items()}
+        marks: dict[str, str] = {}
+        self.marked = {
+            key: self.environment.from_string(_marked(self.environment.parse(text), marks))
+            for key, text in texts.items()
+        }
         parsed = [self.environment.parse(text) for text in texts.values()]
         available = {*columns, *spec["columns"]}
         self.needed = set().union(*(meta.find_undeclared_variables(tree) for tree in parsed))
@@ -56,6 +72,8 @@ class Renderer:
         absent = sorted({*(self.needed - available), *(set(spec["columns"].values()) - set(columns))})
         if absent:
             alone = "; is the delimiter right?" if len(columns) == 1 else ""
+            if any(not COLUMN_NAME.fullmatch(name) for name in columns):
+                alone += "; if these are a row, the file has no line of column names: list them under format.names"
             raise TunebookError(
                 f"data set {spec['name']}: no column {', '.join(absent)}; the rows have: {', '.join(columns)}; mend "
                 f"the templates, or map names under columns{alone}"
@@ -79,7 +97,13 @@ class Renderer:
         if columns["label"] is not None and columns["completion"] is None:
             columns["completion"] = columns["label"]
         turns = columns["messages"] or [columns[key] for key in ("prompt", "text", "completion") if columns[key]]
-        return Example(columns=columns, whole="\n".join(turns), group=turns[0].casefold())
+        own = columns["messages"] or [self._own(key, values, columns) for key in ("prompt", "text", "completion")]
+        return Example(
+            columns=columns, whole="\n".join(turns), own="\n".join(filter(None, own)), group=turns[0].casefold()
+        )
+
+    def _own(self, key: str, values: dict[str, Any], columns: dict[str, Any]) -> str | None:
+        return self.marked[key].render(values) if key in self.marked else columns[key]
 
     def _value(self, name: str, value: Any) -> Any:
         if name == self.spec["messages"]:
@@ -100,13 +124,27 @@ class Renderer:
         return text
 
     def _label(self, value: Any) -> str:
-        """The label as text: 1 is the label "1"."""
-        labels, text = self.spec["labels"], str(value)
-        if text in labels:
-            return text
-        nearest = difflib.get_close_matches(text, labels, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise _Unusable(f"unknown label; the labels are {', '.join(labels)}", f"{text[:SHOWN]!r}{hint}")
+        try:
+            return self.labels.of(value)
+        except NotALabel as error:
+            raise _Unusable(*error.args) from None
+
+
+def _marked(template: nodes.Template, marks: dict[str, str]) -> nodes.Template:
+    """The template with one character of Unicode's private area for each text of its own.
+
+    Short texts below a condition stay: they may be what tells rows apart. So do those that the template computes with.
+    `marks`: text -> character, the same for all templates.
+    """
+    waiting: list[tuple[nodes.Node, bool]] = [(template, False)]  # a node, and whether it stands below a condition
+    while waiting:
+        node, conditional = waiting.pop()
+        if isinstance(node, nodes.TemplateData) and node.data.strip() and not (conditional and len(node.data) <= SHORT):
+            node.data = marks.setdefault(node.data, chr(FIRST_MARK + len(marks)))
+        if not isinstance(node, nodes.AssignBlock | nodes.FilterBlock | nodes.CallBlock | nodes.Macro):
+            conditional = conditional or isinstance(node, nodes.If)
+            waiting += [(child, conditional) for child in node.iter_child_nodes()]
+    return template
 
 
 def _asked_about(template: nodes.Template) -> set[str]:
