@@ -13,11 +13,19 @@ import pytest
 import yaml
 
 from tests import tiny
-from tests.checkout import copy_workflow
+from tests.checkout import ROOT, copy_workflow
 from tunebook import __main__ as command_line
 from tunebook.deployment import EXPECTED, PACKAGE
 
 LENGTHS = "results/tiny/tokens/words/lengths.json"  # made by four stages
+HOST = """
+onstart:
+    shell("touch host-started")
+
+rule mine:
+    output: "mine"
+    shell: "false | true; touch {output}"
+"""
 
 
 def snakemake(folder: Path, *arguments: str, status: int = 0, **environment: str) -> str:
@@ -62,68 +70,53 @@ def host(folder: Path, clone: Path, use: str, rest: str = "") -> None:
     )
 
 
-def test_a_clone_in_a_folder_with_an_odd_name_runs_its_own_library(clone):
-    shutil.rmtree(clone / "results", ignore_errors=True)
-    marked = clone / "workflow" / "tunebook" / "prepare.py"
-    before = marked.read_text()
-    marked.write_text(
-        before
-        + '\n_library_stage = main\n\ndef main(args):\n    print(f"from {__file__}", flush=True)\n    _library_stage(args)\n'
-    )
-    try:
-        said = snakemake(clone, LENGTHS, "--configfile", "config/tiny.yaml")
-    finally:
-        marked.write_text(before)
-    assert f"from {marked}" in said
-    assert "not a valid identifier" not in said
-    assert json.loads((clone / LENGTHS).read_text())["train"]
-
-
-def test_a_run_from_another_directory(clone, elsewhere):
+def test_a_run_from_elsewhere_of_a_clone_with_an_odd_name(clone, elsewhere):
     started = elsewhere.parent / "started"
     started.mkdir()
     command = ["--snakefile", str(clone / "workflow" / "Snakefile"), "--directory", str(elsewhere)]
-    study = str(clone / "config" / "tiny.yaml")
-    snakemake(started, *command, LENGTHS, "--configfile", study)
-    assert (elsewhere / LENGTHS).exists()
+    study = ["--configfile", str(clone / "config" / "tiny.yaml")]
+    said = snakemake(started, *command, LENGTHS, *study)
+    assert "not a valid identifier" not in said
+    assert json.loads((elsewhere / LENGTHS).read_text())["train"]
     assert list(started.iterdir()) == []
-    assert "Nothing to be done" in snakemake(elsewhere, *command[:2], "-n", LENGTHS, "--configfile", study)
-    planned = snakemake(elsewhere, *command[:2], "-n", "--configfile", study)
+    assert "Nothing to be done" in snakemake(elsewhere, *command[:2], "-n", LENGTHS, *study)
+    planned = snakemake(elsewhere, *command[:2], "-n", *study)
     assert "rule report:" in planned
     assert "rule prepare:" not in planned
     assert "miniature" in snakemake(started, *command, "-n")  # the default study, where the directory has none
 
 
-@pytest.mark.parametrize("use", ["", " as tunebook_*"])
-def test_a_module_of_another_workflow(clone, elsewhere, use):
-    prefix = "tunebook_" if use else ""
-    extra = 'onstart:\n    shell("touch host-started")\n\nrule mine:\n    output: "mine"\n    shell: "false | true; touch {output}"\n'
-    host(elsewhere, clone, use, extra)
+def test_a_module_of_another_workflow(clone, elsewhere):
+    host(elsewhere, clone, " as tunebook_*", HOST)
     said = snakemake(elsewhere, LENGTHS)
-    assert f"rule {prefix}tokenize:" in said
+    assert "rule tunebook_tokenize:" in said
     assert json.loads((elsewhere / "results/tiny/study.json").read_text())["study"] == "tiny"
     assert json.loads((elsewhere / "results/tiny/runs/words/lora/seed-0/run.json").read_text())["identity"]
     assert (elsewhere / "host-started").exists()  # its own onstart is kept
     assert "Nothing to be done" in snakemake(elsewhere, "-n", LENGTHS)
-    planned = snakemake(elsewhere, "-n", f"{prefix}all", "--set-resources", f"{prefix}train:runtime=10")
-    for rule in ("train", "evaluate", "figures_with_labels", "report", "cards"):
-        assert f"rule {prefix}{rule}:" in planned
+    planned = snakemake(elsewhere, "-n", "tunebook_all", "--set-resources", "tunebook_train:runtime=10")
+    for rule in ("train", "evaluate", "sample", "figures_with_labels", "report", "cards"):
+        assert f"rule tunebook_{rule}:" in planned
+    assert "--max-seconds 480" in snakemake(
+        elsewhere, "-n", "-p", "tunebook_all", "--set-resources", "tunebook_train:runtime=10"
+    )
     snakemake(elsewhere, "mine", status=1)  # its shell is as strict as without the module
 
 
-def test_a_report_can_be_made_where_a_module_runs(clone, elsewhere):
+def test_a_module_without_a_prefix(clone, elsewhere):
+    host(elsewhere, clone, "")
+    planned = snakemake(elsewhere, "-n")
+    assert "rule report:" in planned
+    assert not (elsewhere / "results").exists()  # a dry run writes nothing
+
+
+@pytest.mark.sampled
+@pytest.mark.slow
+def test_a_module_makes_the_report(clone, elsewhere):
     host(elsewhere, clone, " as tunebook_*")
     snakemake(elsewhere, "tunebook_all", "--resources", "gpu=0")
-    page = (elsewhere / "results/tiny/report.html").read_text(encoding="utf-8")
-    assert "A tiny study" in page
+    assert "A tiny study" in (elsewhere / "results/tiny/report.html").read_text(encoding="utf-8")
     assert (elsewhere / "results/tiny/runs/words/lora/seed-0/model_card.md").exists()
-
-
-def test_a_module_without_a_config_says_so(clone, elsewhere):
-    host(elsewhere, clone, "")
-    file = elsewhere / "Snakefile"
-    file.write_text(file.read_text().replace("    config: config\n", ""))
-    assert "study" in snakemake(elsewhere, "-n", status=1)
 
 
 def test_another_copy_of_the_library_is_refused(clone, elsewhere):
@@ -142,3 +135,17 @@ def test_a_stage_by_hand_runs_with_the_library_it_finds(monkeypatch, capsys):
     monkeypatch.setenv(EXPECTED, "/elsewhere")
     assert command_line.main(["schema"]) == 2
     assert "/elsewhere" in capsys.readouterr().err
+
+
+def test_make_installs_in_a_folder_with_an_odd_name(clone):
+    shutil.copyfile(ROOT / "Makefile", clone / "Makefile")
+    for file in ("requirements.txt", "lock.txt"):  # nothing to download
+        (clone / "envs" / file).write_text("")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    shared = {"cwd": clone, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run(["make", "install", f"PYTHON={sys.executable}"], check=False, **shared)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (clone / ".venv" / "installed").exists()
+    where = [".venv/bin/python", "-c", "import os, tunebook; os.chdir('/'); print(tunebook.__file__)"]
+    found = subprocess.run(where, check=True, **shared).stdout.strip()
+    assert found == str(clone / "workflow" / "tunebook" / "__init__.py")
