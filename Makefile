@@ -1,17 +1,21 @@
 # `make report`: from an empty clone to the report. `make test`: install and pass the tests. Needs Python >= 3.11 with venv.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
-export PATH := $(BIN):$(PATH)
+# The clone's path may hold spaces, quotes and dollars: recipes use relative paths, and no script of the environment, for
+# such scripts name their Python in their first line.
+PY := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 CONFIG ?= config/config.yaml
 
 REPORT ?= results/miniature/report.html
 
-.PHONY: help install report test test-slow test-paper test-browser test-slurm test-faults faults-table look check format clean
+.PHONY: help install report test test-all test-sampled test-slow test-paper test-browser test-slurm test-faults faults-table look check format clean
 
 help:
 	@echo "make report    install what is pinned and make the report of the miniature study (about 20 minutes on 2 cores)"
 	@echo "make test      install and run the tests (about 4 minutes)"
+	@echo "make test-sampled  one short form of each longer test (what .ci/run runs of them)"
+	@echo "make test-all      every test, the miniature study and its pictures (some two hours)"
 	@echo "make test-paper    the paper study on tiny models, from a hub on loopback"
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
 	@echo "make test-faults   full disks, Ctrl-C, clocks that jump ..., and twenty kills -9 of a study; some 15 minutes"
@@ -27,58 +31,64 @@ help:
 $(VENV)/installed: envs/requirements.txt envs/lock.txt
 	$(PYTHON) -c 'import sys; sys.exit("Tunebook needs Python 3.11 or newer; found %s. Try: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt -c envs/lock.txt
-	echo $(CURDIR)/workflow > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tunebook.pth
+	$(PY) -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt -c envs/lock.txt
+	$(PY) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "tunebook.pth").write_text(str(pathlib.Path("workflow").resolve()) + "\n")'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed envs/requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt -c envs/lock.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt -c envs/lock.txt
 	touch $@
 
 install: $(VENV)/installed
 
 report: install
-	python -m tunebook check $(CONFIG) > /dev/null # Snakemake reads a config that is not UTF-8 with a traceback
-	snakemake --cores 1 --resources gpu=1 --configfile $(CONFIG)
+	$(PY) -m tunebook check '$(CONFIG)' > /dev/null # Snakemake reads a config that is not UTF-8 with a traceback
+	$(PY) -m snakemake --cores 1 --resources gpu=1 --configfile '$(CONFIG)'
 
 test: $(VENV)/installed-dev
-	python -m pytest -n 2
+	$(PY) -m pytest -n 2
+
+test-sampled: $(VENV)/installed-dev
+	$(PY) -m pytest -m sampled --durations=0
+
+test-all: check test test-slow test-paper report test-browser test-faults test-slurm look
+	$(PY) tests/miniature.py
 
 test-slow: $(VENV)/installed-dev
-	python -m pytest -m slow
+	$(PY) -m pytest -m slow
 
 test-paper: $(VENV)/installed-dev
-	python -m pytest -m paper
+	$(PY) -m pytest -m paper
 
 test-slurm: $(VENV)/installed-dev
-	python -m pytest -m slurm tests/slurm --junitxml=.faults/slurm.xml
+	$(PY) -m pytest -m slurm tests/slurm --junitxml=.faults/slurm.xml
 
 FAULTS := tests/faults tests/test_resume.py tests/test_offline.py tests/test_hub.py tests/test_hub_cache.py tests/test_bad_data.py
 test-faults: $(VENV)/installed-dev
-	python -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
-	python tests/faults/kill_loop.py --record .faults/kills.json
+	$(PY) -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
+	$(PY) tests/faults/kill_loop.py --record .faults/kills.json
 
 faults-table: $(VENV)/installed-dev
-	python tests/faults/table.py
+	$(PY) tests/faults/table.py
 
 test-browser: $(VENV)/installed-dev
-	python -m pytest -m browser
+	$(PY) -m pytest -m browser
 
 look: $(VENV)/installed-dev
-	python tests/browser/look.py $(REPORT) screenshots
+	$(PY) tests/browser/look.py $(REPORT) screenshots
 
 check: $(VENV)/installed-dev
-	ruff check .
-	ruff format --check .
-	snakefmt --check Snakefile workflow
-	snakemake --lint
-	python -m tunebook check config/config.yaml > /dev/null
-	python -m tunebook check config/paper.yaml > /dev/null
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m snakefmt --check Snakefile workflow
+	$(PY) -m snakemake --lint
+	$(PY) -m tunebook check config/config.yaml > /dev/null
+	$(PY) -m tunebook check config/paper.yaml > /dev/null
 
 format: $(VENV)/installed-dev
-	ruff check --fix .
-	ruff format .
-	snakefmt Snakefile workflow
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	$(PY) -m snakefmt Snakefile workflow
 
 clean:
 	rm -rf $(VENV)

@@ -32,8 +32,9 @@ def loaded(folder, family="llama"):
 def test_the_neutral_text_is_plain_fixed_and_known_to_the_workflow():
     assert len(paragraphs()) == 24
     assert 1200 <= sum(len(paragraph.split()) for paragraph in paragraphs()) <= 2000
-    assert "neutral.txt" in {file.name for file in code_of("evaluate")}  # an edit evaluates again
-    assert "neutral.txt" not in {file.name for file in code_of("train")}  # and trains nothing
+    name = "tunebook.finetuning.neutral.txt"
+    assert name in code_of("evaluate")  # an edit evaluates again
+    assert name not in code_of("train")  # and trains nothing
 
 
 @pytest.mark.parametrize("family", ["llama", "opt"])  # opt reads 64 tokens at most

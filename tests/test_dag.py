@@ -130,7 +130,7 @@ def test_training_on_two_gpus_is_started_by_torchrun(finished, config, given, st
     write(finished, config)
     output = snakemake(finished, "-n", "-p", *given)
     block = next(part for part in re.split(r"\n\n", output) if "train/words.int8-lora.seed-7.log" in part)
-    command = re.search(r"^(?:Shell command: |\s*)(\S.* tunebook train .*?) 2> ", output, re.MULTILINE)[1]
+    command = re.search(r"TUNEBOOK_LIBRARY=\S+ (.* tunebook train .*?) 2> ", output)[1]
     assert command.startswith(starts)
     if starts.startswith("torchrun"):
         told = torchrun.parse_args(shlex.split(command)[1:])  # it knows options that begin as ours do
@@ -168,6 +168,29 @@ def test_another_experiment_leaves_the_others_alone(finished, config):
     assert "prepare" not in jobs
 
 
+WORDS = {  # file -> an edit of its words: (before, after)
+    "workflow/tunebook/finetuning/trainer.py": ('"""', '"""Said in other words. '),
+    "workflow/tunebook/finetuning/models.py": ("from __future__", "# A comment.\nfrom __future__"),
+    "workflow/tunebook/train.py": ("def _cpu_lines() -> list[str]:", "def _cpu_lines( ) -> object:"),
+    "workflow/tunebook/tokenize.py": ('help="', 'help="In other words: '),
+    "workflow/tunebook/errors.py": ("class TunebookError", "OTHER = 1\n\n\nclass TunebookError"),
+    "workflow/tunebook/finetuning/progress.py": ("SECONDS_BETWEEN_LINES = 10", "SECONDS_BETWEEN_LINES = 20"),
+    "README.md": ("", "Read me."),
+}
+
+
+def test_an_edit_of_words_runs_nothing(finished):
+    before = {name: (finished / name).read_text() if (finished / name).exists() else "" for name in WORDS}
+    for name, (old, new) in WORDS.items():
+        assert old in before[name], name
+        (finished / name).write_text(before[name].replace(old, new, 1))
+    try:
+        assert planned(finished) == {}
+    finally:
+        for name, text in before.items():
+            (finished / name).write_text(text)
+
+
 @pytest.mark.parametrize(
     ("file", "rules"),
     [
@@ -176,21 +199,19 @@ def test_another_experiment_leaves_the_others_alone(finished, config):
         ("workflow/tunebook/cards.py", {"cards"}),
         ("report/model_card.md.j2", {"cards", "report"}),
         ("workflow/tunebook/baseline.py", {"baseline", *BOUND}),
-        (
-            "workflow/tunebook/finetuning/trainer.py",
-            {"train", "evaluate", "sample", *BOUND},
-        ),
+        ("workflow/tunebook/finetuning/trainer.py", {"train", "evaluate", "sample", *BOUND}),
         ("workflow/tunebook/sample.py", {"sample", *BOUND}),
         ("workflow/tunebook/finetuning/few_shot.py", {"evaluate", *BOUND}),
-        ("README.md", set()),
     ],
 )
 def test_an_edit_runs_what_depends_on_it(finished, file, rules):
     path = finished / file
-    before = path.read_text() if path.exists() else ""
-    path.write_text(before + ("\n/* edited */\n" if file.endswith(".css") else "\n# edited\n"))
+    before = path.read_text()
+    path.write_text(before + ("\nEDITED = 1\n" if file.endswith(".py") else "\n/* edited */\n"))
     try:
         assert set(planned(finished)) == rules
+        if file == "workflow/tunebook/finetuning/trainer.py":
+            assert re.search(r"Params have changed.*code of train: ", snakemake(finished, "-n"))  # a person sees why
     finally:
         path.write_text(before)
 

@@ -1,6 +1,7 @@
 """The paper study against a hub whose models and data sets are small: from an empty folder to its report.
 
-The config is config/paper.yaml as it stands, float16 included.
+The config is config/paper.yaml as it stands, float16 included. Its short form makes one run: falcon in int8, whose layers the
+quantization library must be made to see, and whose repository names code of its own.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ import pytest
 from tests import hub_server, paper_hub
 from tests.checkout import copy_workflow
 
-pytestmark = pytest.mark.paper
+paper = pytest.mark.paper
+ONE_RUN = "results/paper/runs/chatbot/int8-lora/seed-0/samples.json"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A checkout in which `snakemake --configfile config/paper.yaml` ran to its end, and what it asked of the hub."""
-    folder = tmp_path_factory.mktemp("checkout")
+def paper_study(folder: Path, sources: Path, *targets: str) -> hub_server.Hub:
+    """Run `snakemake --configfile config/paper.yaml` in a new checkout `folder`. Returns what was asked of the hub."""
     copy_workflow(folder)
     with hub_server.serving() as hub:
-        paper_hub.fill(hub, tmp_path_factory.mktemp("hub"))
+        paper_hub.fill(hub, sources)
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -36,13 +36,30 @@ def finished(tmp_path_factory):
             "OMP_WAIT_POLICY": "passive",  # two jobs at once, each with threads for all cores
         }
         environment.pop("HF_HUB_CACHE", None)
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=2", "--configfile"]
-        done = subprocess.run(
-            [*command, "config/paper.yaml"], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        logs = "".join(f"\n== {log}\n{log.read_text()[-1500:]}" for log in folder.glob("results/**/logs/**/*.log"))
-        assert done.returncode == 0, done.stdout + done.stderr + logs
-        yield folder / "results" / "paper", hub
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=2", *targets]
+        command += ["--configfile", "config/paper.yaml"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    logs = "".join(f"\n== {log}\n{log.read_text()[-1500:]}" for log in folder.glob("results/**/logs/**/*.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    return hub
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The results of the whole paper study, and what it asked of the hub."""
+    folder = tmp_path_factory.mktemp("checkout")
+    hub = paper_study(folder, tmp_path_factory.mktemp("hub"))
+    return folder / "results" / "paper", hub
+
+
+@pytest.mark.sampled
+def test_one_run_of_the_paper_study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkout")
+    hub = paper_study(folder, tmp_path_factory.mktemp("hub"), ONE_RUN)
+    trained = json.loads((folder / ONE_RUN).with_name("training.json").read_text())
+    assert trained["quantized_layers"] > 0
+    assert json.loads((folder / ONE_RUN).read_text())
+    assert not [request for request in hub.requests if request[1].endswith(".py")]
 
 
 def records(results: Path, name: str) -> dict[str, dict]:
@@ -51,6 +68,7 @@ def records(results: Path, name: str) -> dict[str, dict]:
     }
 
 
+@paper
 def test_it_ends_in_the_papers_report(finished):
     results, _ = finished
     report = (results / "report.html").read_text()
@@ -60,6 +78,7 @@ def test_it_ends_in_the_papers_report(finished):
     assert len(records(results, "evaluation.json")) == 14
 
 
+@paper
 def test_every_model_is_really_quantized_and_trained(finished):
     results, _ = finished
     trained = records(results, "training.json")
@@ -68,6 +87,7 @@ def test_every_model_is_really_quantized_and_trained(finished):
     assert trained["quotes/int8-lora/seed-0"]["steps"] == 100
 
 
+@paper
 def test_commits_are_recorded_in_full_and_no_code_was_fetched(finished):
     results, hub = finished
     for kind, name, begins in (
@@ -81,6 +101,7 @@ def test_commits_are_recorded_in_full_and_no_code_was_fetched(finished):
     assert not [request for request in hub.requests if request[1].endswith(".py")]
 
 
+@paper
 def test_published_losses_stand_beside_ours(finished):
     results, _ = finished
     losses = pandas.read_csv(results / "tables" / "losses.csv")

@@ -125,6 +125,7 @@ def test_two_processes_stop_together_and_one_goes_on(finished, tmp_path):
     numpy.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
 
 
+@pytest.mark.sampled
 @pytest.mark.slow
 def test_a_signal_to_torchrun_stops_all_with_a_checkpoint(tmp_path):
     places, run = configured(tmp_path / "signal", num_train_epochs=40), RUN.format(CASES["llama"])

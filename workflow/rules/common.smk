@@ -1,22 +1,41 @@
-# What all rules share: the validated study, where its files lie, and which code a stage depends on.
-import os
+# What all rules share: the library, the validated study, where its files lie, and what code a stage computes with.
 import re
+import shlex
 import sys
 from pathlib import Path
 
-LIBRARY = (
-    Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
-)
-sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
+# In a clone the library stands beside the rules; elsewhere, and for rules read from a repository, it is an installed package.
+BESIDE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+IN_CLONE = (BESIDE / "tunebook").is_dir()
+if IN_CLONE:
+    sys.path.insert(0, str(BESIDE))
+try:
+    import tunebook
+except ImportError:
+    raise WorkflowError(
+        f"{BESIDE}: no library of Tunebook beside these rules, and none installed; install it into Snakemake's own "
+        "environment (pip install PATH-OF-A-CLONE), or use the Snakefile of a clone"
+    ) from None
+LIBRARY = Path(tunebook.__file__).resolve().parent.parent
+if IN_CLONE and LIBRARY != BESIDE.resolve():
+    raise WorkflowError(
+        f"two copies of Tunebook in one workflow: the rules in {BESIDE} and the library in {LIBRARY}; use one of them"
+    )
+if workflow.deployment_settings.deployment_method and not IN_CLONE:
+    raise WorkflowError(
+        "--software-deployment-method needs the rules of a clone of Tunebook: an environment of its own does not hold "
+        f"the library that is installed in {LIBRARY}"
+    )
 
 from tunebook.cost.architectures import file_of
 from tunebook.cost.job import memory_mb, paces, runtime_minutes
+from tunebook.deployment import EXPECTED, TEMPLATES
 from tunebook.errors import TunebookError
 from tunebook.finetuning.devices import check_without_gpus
 from tunebook.reporting.figure_names import figure_names
 from tunebook.records import identity_of
 from tunebook.resolve import resolve
-from tunebook.source_code import code_of
+from tunebook.source_code import code_identity, text_identity
 from tunebook.configuration.study import (
     evaluation_spec,
     experiment_spec,
@@ -27,15 +46,20 @@ from tunebook.configuration.study import (
 )
 from tunebook.configuration.validation import validate
 
-shell.prefix(f"export PYTHONPATH={LIBRARY}; ")
+if ":" in str(LIBRARY):
+    raise WorkflowError(
+        f"{LIBRARY}: Python cannot import from a folder with a colon in its path; move the clone"
+    )
 
 try:
     STUDY = validate(config, files=workflow.configfiles)
 except TunebookError as error:
-    raise WorkflowError(str(error)) from None
+    several = len(workflow.overwrite_configfiles) > 1
+    hint = "\nSnakemake reads every word after --configfile as a config file: give targets before it"
+    raise WorkflowError(f"{error}{hint if several else ''}") from None
 
 RESULTS = f"results/{STUDY.study}"
-# What stages read their orders from (see onstart). It is no input of theirs: each depends on its own identity, a param, so
+# What stages read their orders from (see write_orders_at_start). It is no input of theirs: each depends on its own identity, a param, so
 # that a change to one experiment leaves the others alone.
 STUDY_FILE = f"{RESULTS}/study.json"
 RUNS = {run.name: run for run in runs_of(STUDY)}
@@ -52,6 +76,26 @@ if workflow.resource_settings.resources.get("gpu") == 0:  # --resources gpu=0
     except TunebookError as error:
         raise WorkflowError(str(error)) from None
 
+
+def write_orders_at_start():
+    """Write study.json and the runs' run.json when Snakemake has locked the folder and starts its first job. `onstart` alone
+    would not do: that of a module does not run, and a workflow has only one.
+    """
+
+    def both(start):
+        def orders_first(log):
+            resolve(STUDY, Path(RESULTS))
+            start(log)
+
+        return orders_first
+
+    register = workflow.onstart
+    workflow._onstart = both(workflow._onstart)
+    workflow.onstart = lambda start: register(both(start))
+
+
+write_orders_at_start()
+
 LABELLED = [
     name for name, e in STUDY.experiments.items() if STUDY.datasets[e.dataset].labels
 ]
@@ -64,8 +108,22 @@ def one_of(names):
 
 
 def code(stage):
-    """A stage's own code, as input files: an edit runs the stage again, a touch does not."""
-    return [os.path.relpath(file) for file in code_of(stage)]
+    """What a stage computes: an edit of a constant runs the stage again, an edit of a comment does not."""
+    return f"code of {stage}: {code_identity(stage)}"
+
+
+def templates(*patterns):
+    """The text of templates and style sheets."""
+    return f"templates: {text_identity(TEMPLATES, *patterns)}"
+
+
+def tunebook_command(wildcards, resources):
+    """How a stage is started: with the library that these rules belong to. Params that come of resources run nothing again:
+    where the clone lies changes no result.
+    """
+    library = shlex.quote(str(LIBRARY))
+    path = f"PYTHONPATH={library} " if IN_CLONE else ""
+    return f"{path}{EXPECTED}={library} python -m tunebook"
 
 
 def identity(stage, name):
@@ -73,11 +131,16 @@ def identity(stage, name):
     return identity_of(SPECS[stage][name])
 
 
+def architecture(source):
+    """The text of a `random` source's architecture."""
+    if source.type != "random":
+        return ""
+    file = file_of(source.architecture)
+    return f"architecture: {text_identity(file.parent, file.name)}"
+
+
 def local_files(source):
-    """The files of a `path` source, or a `random` one's architecture, as input files: where they change, what was made of
-    them is made again."""
-    if source.type == "random":
-        return [os.path.relpath(file_of(source.architecture))]
+    """The files of a `path` source as input files: where they change, what was made of them is made again."""
     if source.type != "path":
         return []
     path = Path(source.path).expanduser()
@@ -134,54 +197,64 @@ def set_resources(rulename):
     return workflow.resource_settings.overwrite_resources.get(rulename, {})
 
 
-def memory_of(wildcards, attempt, rulename):
+def memory_of(stage):
     """mem_mb: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres."""
-    asked = set_resources(rulename)
-    on_cpu = "gres" not in asked and "gpu" in asked and str(asked["gpu"].raw) == "0"
-    training = STUDY.experiments[wildcards.experiment].training
-    first = memory_mb(
-        rulename,
-        run_of(wildcards).spec,
-        Path("results/models"),
-        max_length=training.max_length,
-        max_target_length=training.max_target_length,
-        gpus=0 if on_cpu else gpus_of(wildcards) if rulename == "train" else 1,
-    )
-    return first * min(attempt, 4)
+
+    def memory(wildcards, attempt, rulename):
+        asked = set_resources(rulename)
+        on_cpu = "gres" not in asked and "gpu" in asked and str(asked["gpu"].raw) == "0"
+        training = STUDY.experiments[wildcards.experiment].training
+        first = memory_mb(
+            stage,
+            run_of(wildcards).spec,
+            Path("results/models"),
+            max_length=training.max_length,
+            max_target_length=training.max_target_length,
+            gpus=0 if on_cpu else gpus_of(wildcards) if stage == "train" else 1,
+        )
+        return first * min(attempt, 4)
+
+    return memory
 
 
-def runtime_of(wildcards, attempt, rulename):
+def runtime_of(stage):
     """Minutes: what the study's rehearsal measured, at most the profile's `max_runtime`; that or the default `runtime` where
     nothing was measured. None where there is neither, as on one's own machine: no limit.
     """
-    asked = set_resources(rulename)
-    defaults = workflow.resource_settings.default_resources or {}
-    limit = asked["max_runtime"] if "max_runtime" in asked else defaults.get("runtime")
-    if limit is None:
-        return None
-    longest = limit.evaluate(
-        wildcards=wildcards,
-        input=None,
-        attempt=attempt,
-        threads=1,
-        rulename=rulename,
-        async_run=workflow.async_run,
-    ).value
-    measured = runtime_minutes(rulename, run_of(wildcards).spec, PACES)
-    return longest if measured is None else min(longest, measured * attempt)
+
+    def runtime(wildcards, attempt, rulename):
+        asked = set_resources(rulename)
+        defaults = workflow.resource_settings.default_resources or {}
+        limit = (
+            asked["max_runtime"] if "max_runtime" in asked else defaults.get("runtime")
+        )
+        if limit is None:
+            return None
+        longest = limit.evaluate(
+            wildcards=wildcards,
+            input=None,
+            attempt=attempt,
+            threads=1,
+            rulename=rulename,
+            async_run=workflow.async_run,
+        ).value
+        measured = runtime_minutes(stage, run_of(wildcards).spec, PACES)
+        return longest if measured is None else min(longest, measured * attempt)
+
+    return runtime
 
 
 def launcher(wildcards, resources):
-    """What starts training: Python, or torchrun with a process for each GPU that the job was given. Params that come of
-    resources run nothing again: how many GPUs computed it is no part of what a run is.
-    """
+    """How training is started: as the other stages, or by torchrun with a process for each GPU that the job was given."""
+    command = tunebook_command(wildcards, resources)
     # a job that asks for more than `--resources gpu=N` is given N; where a profile asks by `gres`, gpu is 0
     given = gpus_of(wildcards) if resources.get("gres") else resources.gpu
     if given < 2:
-        return "python -m"
+        return command
     # without the two dashes torchrun would take --run for an option of its own
-    return (
-        f"torchrun --standalone --nproc-per-node {given} --shutdown-timeout 120 -m --"
+    return command.replace(
+        "python -m",
+        f"torchrun --standalone --nproc-per-node {given} --shutdown-timeout 120 -m --",
     )
 
 

@@ -7,7 +7,6 @@ rule evaluate:
             f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
         ],
         provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
-        code=code("evaluate"),
     output:
         record=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/evaluation.json",
         predictions=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/predictions.parquet",
@@ -19,9 +18,11 @@ rule evaluate:
         "../../envs/tunebook.yaml"
     resources:
         gpu=1,
-        mem_mb=memory_of,
-        runtime=runtime_of,
+        mem_mb=memory_of("evaluate"),
+        runtime=runtime_of("evaluate"),
     params:
+        tunebook=tunebook_command,
+        code=code("evaluate"),
         run=run_file,
         stage="evaluate",
         identity=lambda wildcards: identity_of(evaluation_spec(run_of(wildcards))),
@@ -32,7 +33,7 @@ rule evaluate:
         dataset=dataset_of,
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook {params.stage} --run {params.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
+        "{params.tunebook} {params.stage} --run {params.run} --model {params.model} {params.adapter} --tokens {input.tokens}"
         " --dataset {params.dataset} --output {params.folder} 2> {log}"
 
 
@@ -44,14 +45,19 @@ use rule evaluate as sample with:
             f"{dataset_of(wildcards)}/{split}.parquet" for split in ("train", "test")
         ],
         provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
-        code=code("sample"),
     output:
         samples=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/samples.json",
     log:
         f"{RESULTS}/logs/sample/{{experiment}}.{{method}}.seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/sample/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
+    resources:
+        gpu=1,
+        mem_mb=memory_of("sample"),
+        runtime=runtime_of("sample"),
     params:
+        tunebook=tunebook_command,
+        code=code("sample"),
         run=run_file,
         stage="sample",
         identity=lambda wildcards: identity_of(sampling_spec(run_of(wildcards))),
@@ -69,7 +75,6 @@ rule baseline:
             f"{dataset_of(wildcards)}/{split}.parquet"
             for split in ("train", "validation", "test")
         ],
-        code=code("baseline"),
     output:
         record=f"{RESULTS}/baselines/{{experiment}}.json",
         predictions=f"{RESULTS}/baselines/{{experiment}}.parquet",
@@ -80,10 +85,12 @@ rule baseline:
     conda:
         "../../envs/tunebook.yaml"
     params:
+        tunebook=tunebook_command,
+        code=code("baseline"),
         study=STUDY_FILE,
         labels=lambda wildcards: SPECS["tokenize"][wildcards.experiment]["labels"],
         dataset=dataset_of,
         folder=subpath(output.record, parent=True),
     shell:
-        "python -m tunebook baseline --study {params.study} --experiment {wildcards.experiment} --dataset {params.dataset}"
+        "{params.tunebook} baseline --study {params.study} --experiment {wildcards.experiment} --dataset {params.dataset}"
         " --output {params.folder} 2> {log}"

@@ -1,15 +1,6 @@
-localrules:
-    tables,
-    figures,
-    figures_with_labels,
-    report,
-    cards,
-
-
 rule tables:
     input:
         records_of(STUDY.experiments),
-        code=code("tables"),
     output:
         [
             report(
@@ -31,20 +22,22 @@ rule tables:
         f"{RESULTS}/tables/tables.md",
     log:
         f"{RESULTS}/logs/tables.log",
+    localrule: True
     conda:
         "../../envs/tunebook.yaml"
     params:
+        tunebook=tunebook_command,
+        code=code("tables"),
         study=STUDY_FILE,
         identity=identity_of(resolved(STUDY)),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook tables --study {params.study} --output {params.folder} 2> {log}"
+        "{params.tunebook} tables --study {params.study} --output {params.folder} 2> {log}"
 
 
 rule figures:
     input:
         lambda wildcards: records_of([wildcards.experiment]),
-        code=code("figures"),
     output:
         [
             report(
@@ -59,20 +52,24 @@ rule figures:
         f"{RESULTS}/logs/figures/{{experiment}}.log",
     wildcard_constraints:
         experiment=one_of(UNLABELLED),
+    localrule: True
     conda:
         "../../envs/tunebook.yaml"
     params:
+        tunebook=tunebook_command,
+        code=code("figures"),
         study=STUDY_FILE,
         identity=lambda wildcards: identity_of(
             experiment_spec(STUDY, wildcards.experiment)
         ),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m tunebook figures --study {params.study} --experiment {wildcards.experiment} --output {params.folder}"
+        "{params.tunebook} figures --study {params.study} --experiment {wildcards.experiment} --output {params.folder}"
         " 2> {log}"
 
 
 use rule figures as figures_with_labels with:
+    localrule: True
     output:
         [
             report(
@@ -95,12 +92,6 @@ rule report:
             for name in STUDY.experiments
             for figure in figure_names(has_labels=name in LABELLED)
         ],
-        templates=[
-            str(file)
-            for file in sorted(Path("report").rglob("*"))
-            if file.suffix in (".j2", ".css", ".js")
-        ],
-        code=code("report"),
     output:
         report(
             f"{RESULTS}/report.html",
@@ -110,32 +101,36 @@ rule report:
         ),
     log:
         f"{RESULTS}/logs/report.log",
+    localrule: True
     conda:
         "../../envs/tunebook.yaml"
     params:
+        tunebook=tunebook_command,
+        code=code("report"),
         study=STUDY_FILE,
         identity=identity_of(resolved(STUDY)),
-        templates=lambda wildcards: "report",
+        templates=templates("*.j2", "*.css", "*.js"),
     shell:
-        "python -m tunebook report --study {params.study} --templates {params.templates} --output {output} 2> {log}"
+        "{params.tunebook} report --study {params.study} --output {output} 2> {log}"
 
 
 # Beside the adapter and not in it: its folder is an output of rule train, and a word of a card must not train again.
 rule cards:
     input:
         records_of(STUDY.experiments),
-        "report/model_card.md.j2",
-        code=code("cards"),
     output:
         cards=[f"{RESULTS}/runs/{name}/model_card.md" for name in TRAINED],
         events=directory([f"{RESULTS}/runs/{name}/tensorboard" for name in TRAINED]),
     log:
         f"{RESULTS}/logs/cards.log",
+    localrule: True
     conda:
         "../../envs/tunebook.yaml"
     params:
+        tunebook=tunebook_command,
+        code=code("cards"),
         study=STUDY_FILE,
         identity=identity_of(resolved(STUDY)),
-        templates=lambda wildcards: "report",
+        templates=templates("model_card.md.j2"),
     shell:
-        "python -m tunebook cards --study {params.study} --templates {params.templates} 2> {log}"
+        "{params.tunebook} cards --study {params.study} 2> {log}"

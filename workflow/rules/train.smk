@@ -4,7 +4,6 @@ rule train:
     input:
         tokens=f"{RESULTS}/tokens/{{experiment}}",
         provenance=lambda wildcards: f"{model_of(wildcards)}/provenance.json",
-        code=code("train"),
     output:
         adapter=directory(
             f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/adapter"
@@ -20,9 +19,10 @@ rule train:
         "../../envs/tunebook.yaml"
     resources:
         gpu=gpus_of,
-        mem_mb=memory_of,
-        runtime=runtime_of,
+        mem_mb=memory_of("train"),
+        runtime=runtime_of("train"),
     params:
+        code=code("train"),
         run=run_file,
         identity=lambda wildcards: run_of(wildcards).spec["identity"],
         model=model_of,
@@ -31,5 +31,5 @@ rule train:
         launcher=launcher,
         limit=lambda wildcards, resources: time_limit(resources),
     shell:
-        "{params.launcher} tunebook train --run {params.run} --model {params.model} --tokens {input.tokens}"
+        "{params.launcher} train --run {params.run} --model {params.model} --tokens {input.tokens}"
         " --checkpoints {params.checkpoints} --output {params.folder} {params.limit} 2> {log}"

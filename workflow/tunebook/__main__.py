@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 
+from tunebook.deployment import check_copy
 from tunebook.errors import TunebookError
 from tunebook.imports import LEFT_OUT, leave_out
 from tunebook.records import disk_is_full
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None, *, own_process: bool = False) -> int:
             stage.arguments(stage_parser)
     args = parser.parse_args(argv)
     try:
+        check_copy(os.environ)
         stage.main(args)
     except TunebookError as error:
         _tell(f"tunebook {args.stage}: {error}")

@@ -15,6 +15,7 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from tunebook.deployment import TEMPLATES
 from tunebook.records import write_text
 from tunebook.reporting import typeset
 from tunebook.reporting.diagnosis import diagnose_run
@@ -168,7 +169,7 @@ def write_cards(study: Study, templates: Path) -> None:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", type=Path, required=True, help="study.json")
-    parser.add_argument("--templates", type=Path, required=True, help="the folder with model_card.md.j2")
+    parser.add_argument("--templates", type=Path, default=TEMPLATES, help="the folder with model_card.md.j2")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ import jinja2
 import markupsafe
 import pandas
 
+from tunebook.deployment import TEMPLATES
 from tunebook.errors import TunebookError
 from tunebook.finetuning import metrics
 from tunebook.records import write_text
@@ -282,7 +283,7 @@ def _data_uri(frame: pandas.DataFrame) -> str:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", type=Path, required=True, help="study.json")
-    parser.add_argument("--templates", type=Path, required=True, help="the folder of the report's templates")
+    parser.add_argument("--templates", type=Path, default=TEMPLATES, help="the folder of the report's templates")
     parser.add_argument("--output", type=Path, required=True, help="the HTML file to write")
 
 

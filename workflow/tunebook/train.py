@@ -46,7 +46,7 @@ from tunebook.records import (
     write_json,
     write_parquet,
 )
-from tunebook.source_code import code_of
+from tunebook.source_code import code_identity
 
 if TYPE_CHECKING:
     import pandas
@@ -259,9 +259,8 @@ def main(args: argparse.Namespace) -> None:
     check_device(run["training"], gpu=gpu, has_bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False))
     processes.join(os.environ)
     data = processes.from_first(_digests(args) if processes.is_first() else None)
-    code = {file.name: file.read_text(encoding="utf-8") for file in code_of("train")}
     versions = {name: version(name) for name in LIBRARIES}
-    work = args.checkpoints / identity_of([run["identity"], data, code, versions])
+    work = args.checkpoints / identity_of([run["identity"], data, code_identity("train"), versions])
     with checkpoints.sole_user(work) if processes.is_first() else nullcontext(False) as waited:
         if processes.from_first(waited and _is_published(args.output, work)):
             if processes.is_first():
