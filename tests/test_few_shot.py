@@ -6,6 +6,7 @@ import torch
 
 from tests import tiny
 from tests.test_scoring import run_for
+from tests.tiny import talk
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS, encode
 from tunebook.finetuning.few_shot import NotRun, draw, score_after_examples, with_examples
@@ -24,7 +25,7 @@ def asked(family, count, **model):
 
 
 def encoded(rows, tokenizer, run):
-    spec = {"task": run["task"], **run["model"], "max_length": 64, "max_target_length": 8}
+    spec = {"task": run["task"], "learn": "assistant", **run["model"], "max_length": 64, "max_target_length": 8}
     lines = [encode(row, tokenizer, spec) for row in rows]
     return [{"row": str(at), "input_ids": one.input_ids, "labels": one.labels} for at, one in enumerate(lines)]
 
@@ -45,7 +46,7 @@ def test_examples_are_drawn_once_and_of_each_label_in_turn():
 FORMS = {
     "text": [ABSENT | {"text": text} for text in TEXTS],
     "prompts": [ABSENT | {"prompt": text, "completion": "positive one"} for text in TEXTS],
-    "talks": [ABSENT | {"messages": [text, "it is", "so", "the day of it"]} for text in TEXTS],
+    "talks": [ABSENT | {"messages": talk(text, "it is", "so", "the day of it")} for text in TEXTS],
 }
 
 
@@ -68,7 +69,7 @@ def test_the_rows_own_tokens_are_learnt_and_the_examples_stand_before(tmp_path, 
         before = tokenizer.decode(line["input_ids"][:first])
         assert TEXTS[0] in before
         assert TEXTS[1] in before
-        assert (row["text"] or row["prompt"] or row["messages"][0]).split()[0] in shown
+        assert (row["text"] or row["prompt"] or row["messages"][0]["content"]).split()[0] in shown
         assert [label for label in line["labels"] if label != NO_LOSS] == [
             token for token, label in zip(line["input_ids"], line["labels"], strict=True) if label != NO_LOSS
         ]

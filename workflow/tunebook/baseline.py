@@ -20,6 +20,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from tunebook.data.rows import question
+from tunebook.data.splits import read_split
 from tunebook.finetuning import metrics
 from tunebook.records import read_spec, write_json, write_parquet
 
@@ -48,7 +50,8 @@ def baselines(
 
     Returns baseline -> its metrics as evaluation.json has them, and the predictions: row, reference, a column a baseline.
     """
-    texts, labels = {"train": _texts(train), "test": _texts(test)}, test["label"].tolist()
+    texts = {split: rows.apply(question, axis=1).tolist() for split, rows in (("train", train), ("test", test))}
+    labels = test["label"].tolist()
     predictions = pandas.DataFrame({"row": test["row"].tolist(), "reference": labels})
     found = {}
     for name, make in BASELINES.items():
@@ -62,15 +65,6 @@ def baselines(
     return found, predictions
 
 
-def _texts(rows: pandas.DataFrame) -> list[str]:
-    """What a row gives to read: its prompt, its text, or its first turn."""
-    texts = []
-    for row in rows.to_dict("records"):
-        given = [row[key] for key in ("prompt", "text") if isinstance(row[key], str)]
-        texts.append(given[0] if given else row["messages"][0])
-    return texts
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", type=Path, required=True, help="study.json")
     parser.add_argument("--experiment", required=True, help="the experiment's name")
@@ -80,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     names = read_spec(args.study, "tokenize", args.experiment)["labels"]
-    train, test = (pandas.read_parquet(args.dataset / f"{split}.parquet") for split in ("train", SPLIT))
+    train, test = (read_split(args.dataset, split) for split in ("train", SPLIT))
     found, predictions = baselines(train, test, names)
     record = {
         "experiment": args.experiment,

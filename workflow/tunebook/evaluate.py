@@ -9,6 +9,7 @@ from typing import Any
 import pandas
 import torch
 
+from tunebook.data.rows import continues, question, supervised_text
 from tunebook.data.splits import read_split, read_tokens
 from tunebook.finetuning import few_shot, finished, memorisation, metrics
 from tunebook.finetuning.batching import collator_for
@@ -40,6 +41,8 @@ def evaluate(
     scored = scorer(model, tokens, collate, batch_size)
     losses, counts = [loss for loss, _ in scored], [count for _, count in scored]
     mean = metrics.loss(losses, counts)
+    task, learn = run["task"], run["dataset"]["learn"]
+    supervised = [supervised_text(text, task, learn) for text in texts]
     record = {
         "run": run["run"],
         "identity": run["identity"],
@@ -48,15 +51,15 @@ def evaluate(
         "tokens": sum(counts),
         "loss": mean,
         "perplexity": metrics.perplexity(mean),
-        "bits_per_byte": metrics.bits_per_byte(losses, [_supervised_text(text) for text in texts]),
+        "bits_per_byte": metrics.bits_per_byte(losses, supervised),
         "metrics": {},
         "intervals": {"loss": loss_interval(losses, counts)},
     }
     predictions = pandas.DataFrame(
         {
             "row": [text["row"] for text in texts],
-            "input": [_input(text) for text in texts],
-            "reference": [_supervised_text(text) for text in texts],
+            "input": ["" if continues(text, task) else question(text, learn) for text in texts],
+            "reference": supervised,
             "prediction": None,
             "loss": [loss / count for loss, count in scored],
             "tokens": counts,
@@ -151,17 +154,6 @@ def _label_answers(
         batches = in_batches(list(range(len(tokens))), options["batch_size"], classes)
         return [names[index] for _, found in batches for index in found]
     return [given.text for given in answer(model, [prompt_of(run, line) for line in tokens], tokenizer, **options)]
-
-
-def _supervised_text(row: dict[str, Any]) -> str:
-    """The text that the loss is taken over."""
-    if row["messages"] is not None:
-        return "\n".join(list(row["messages"])[1::2])
-    return row["completion"] if row["completion"] is not None else row["text"]
-
-
-def _input(row: dict[str, Any]) -> str:
-    return row["messages"][0] if row["messages"] is not None else row["prompt"] if row["prompt"] is not None else ""
 
 
 arguments = finished.arguments

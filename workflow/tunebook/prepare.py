@@ -50,6 +50,7 @@ def prepare(
         "near_duplicate_threshold": spec["near_duplicate_threshold"],
         "splits": {name: len(frame) for name, frame in frames.items()},
         "left_out": int((assigned == LEFT_OUT).sum()),
+        "dropped_turns": sum(example.dropped_turns for example in kept),
         "labels": {name: dict(Counter(frame["label"])) for name, frame in frames.items()} if spec["labels"] else {},
         "characters": _spread([len(example.whole) for example in kept]),
         **_leaks(sets[keep], assigned, spec["near_duplicate_threshold"]),
@@ -151,3 +152,7 @@ def main(args: argparse.Namespace) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in profile["splits"].items())
     print(f"{args.dataset}: {profile['raw_rows']} rows -> {counts}; refused {len(refusals)}, "
           f"copies {profile['exact_duplicates']} exact, {profile['near_duplicates']} near")  # fmt: skip
+    if profile["dropped_turns"]:
+        print(
+            f"{args.dataset}: {profile['dropped_turns']} turns dropped: they stand after the last answer of a conversation"
+        )

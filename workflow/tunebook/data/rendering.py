@@ -1,9 +1,8 @@
-"""Templates filled with rows: a raw record -> prompt and completion, or text, or turns of a conversation."""
+"""Templates filled with rows: a raw record -> prompt and completion, or text, or messages."""
 
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,25 +10,26 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from tunebook.configuration.styles import looks_like
+from tunebook.data.conversations import Conversation, Unusable, clean, conversation, is_missing
+from tunebook.data.rows import opening, whole_text
 from tunebook.data.tabular import SHOWN, Refusal, Row
 from tunebook.errors import TunebookError
 
 
 @dataclass(frozen=True)
 class Example:
-    """A usable row. `columns`: as the split files hold it; `whole`: all its text; `group`: rows that stay together."""
+    """A usable row. `columns`: as the split files hold it; `whole`: all its text; `group`: rows that stay together;
+    `dropped_turns`: of a conversation, those after its last answer."""
 
     columns: dict[str, Any]
     whole: str
     group: str
+    dropped_turns: int = 0
 
     @property
     def label(self) -> str | None:
         return self.columns["label"]
-
-
-class _Unusable(Exception):
-    """Why a row cannot be used, and what was found."""
 
 
 class Renderer:
@@ -55,16 +55,18 @@ class Renderer:
         self.needed |= set(self.columns.values())
         absent = sorted({*(self.needed - available), *(set(spec["columns"].values()) - set(columns))})
         if absent:
-            alone = "; is the delimiter right?" if len(columns) == 1 else ""
+            hint = "; is the delimiter right?" if len(columns) == 1 else ""
+            if style := looks_like(columns):
+                hint = f"; the rows look like {style}: with format.style: {style} no template is needed"
             raise TunebookError(
                 f"data set {spec['name']}: no column {', '.join(absent)}; the rows have: {', '.join(columns)}; mend "
-                f"the templates, or map names under columns{alone}"
+                f"the templates, or map names under columns{hint}"
             )
 
     def __call__(self, row: Row) -> Example | Refusal:
         try:
             return self._example(row)
-        except _Unusable as reason:
+        except Unusable as reason:
             return Refusal(row.file, row.row, *reason.args)
 
     def _example(self, row: Row) -> Example:
@@ -73,20 +75,25 @@ class Renderer:
             values[name] = self._value(name, values.get(name))
         columns: dict[str, Any] = {"row": f"{row.file}:{row.row}"}
         columns |= {key: self._fill(key, values) for key in ("prompt", "completion", "text")}
-        columns["messages"] = values[self.spec["messages"]] if self.spec["messages"] else None
+        talk: Conversation | None = values[self.spec["messages"]] if self.spec["messages"] else None
+        columns["messages"] = [message.stored() for message in talk.messages] if talk else None
         given = values[self.columns["label"]] if "label" in self.columns else self._fill("label", values)
         columns["label"] = None if given is None else self._label(given)
         if columns["label"] is not None and columns["completion"] is None:
             columns["completion"] = columns["label"]
-        turns = columns["messages"] or [columns[key] for key in ("prompt", "text", "completion") if columns[key]]
-        return Example(columns=columns, whole="\n".join(turns), group=turns[0].casefold())
+        return Example(
+            columns=columns,
+            whole=whole_text(columns),
+            group=opening(columns).casefold(),
+            dropped_turns=talk.dropped if talk else 0,
+        )
 
     def _value(self, name: str, value: Any) -> Any:
         if name == self.spec["messages"]:
-            return _turns(name, value)
-        if name in self.optional and (_is_missing(value) or (isinstance(value, str) and not value.strip())):
+            return conversation(name, value, self.spec["style"])
+        if name in self.optional and (is_missing(value) or (isinstance(value, str) and not value.strip())):
             return ""
-        return _clean(name, value)
+        return clean(name, value)
 
     def _fill(self, key: str, values: dict[str, Any]) -> str | None:
         if key not in self.templates:
@@ -94,9 +101,9 @@ class Renderer:
         try:
             text = self.templates[key].render(values)
         except Exception as error:  # a template is a program: whatever it raises is for its author to read
-            raise _Unusable(f"the {key} template failed: {error}", str(values)[:SHOWN]) from None
+            raise Unusable(f"the {key} template failed: {error}", str(values)[:SHOWN]) from None
         if not text.strip():
-            raise _Unusable(f"empty {key}", repr(text)[:SHOWN])
+            raise Unusable(f"empty {key}", repr(text)[:SHOWN])
         return text
 
     def _label(self, value: Any) -> str:
@@ -106,7 +113,7 @@ class Renderer:
             return text
         nearest = difflib.get_close_matches(text, labels, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise _Unusable(f"unknown label; the labels are {', '.join(labels)}", f"{text[:SHOWN]!r}{hint}")
+        raise Unusable(f"unknown label; the labels are {', '.join(labels)}", f"{text[:SHOWN]!r}{hint}")
 
 
 def _asked_about(template: nodes.Template) -> set[str]:
@@ -115,34 +122,3 @@ def _asked_about(template: nodes.Template) -> set[str]:
     names = [*(test for test in conditions if isinstance(test, nodes.Name))]
     names += [name for test in conditions for name in test.find_all(nodes.Name)]
     return {name.name for name in names}
-
-
-def _turns(name: str, value: Any) -> list[str]:
-    """A conversation's turns; a last turn of the user's, which nobody answers, is left out."""
-    if not isinstance(value, list):
-        raise _Unusable(f"{name} is not a list of turns", repr(value)[:SHOWN])
-    turns = [_clean(f"turn {number} of {name}", turn) for number, turn in enumerate(value, start=1)]
-    if len(turns) < 2:
-        raise _Unusable("a conversation needs two turns", repr(value)[:SHOWN])
-    for number, turn in enumerate(turns, start=1):
-        if isinstance(turn, list | dict):
-            raise _Unusable(f"turn {number} of {name} is not text", repr(turn)[:SHOWN])
-    return [str(turn) for turn in turns[: len(turns) // 2 * 2]]
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
-
-
-def _clean(name: str, value: Any) -> Any:
-    """Text without outer white space, in Unicode's composed form. Numbers stay numbers. Raises _Unusable if empty."""
-    if _is_missing(value):
-        raise _Unusable(f"missing {name}", repr(value))
-    if not isinstance(value, str):
-        return value
-    if "\0" in value:
-        raise _Unusable(f"NUL byte in {name}", repr(value)[:SHOWN])
-    text = unicodedata.normalize("NFC", value).strip()
-    if not text:
-        raise _Unusable(f"empty {name}", repr(value)[:SHOWN])
-    return text

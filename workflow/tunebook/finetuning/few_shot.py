@@ -13,6 +13,7 @@ import numpy
 import pandas
 import torch
 
+from tunebook.data.rows import after_system, continues, messages_of
 from tunebook.finetuning.batching import Collator, longest_first
 from tunebook.finetuning.encoding import NO_LOSS, encode
 from tunebook.finetuning.memory import in_batches
@@ -59,8 +60,14 @@ def with_examples(
         )
     if len(examples) < run["few_shot"]:
         raise NotRun(f"there are only {len(examples)} training rows to draw from")
-    spec = {"task": run["task"], **run["model"], "max_length": WHOLE, "max_target_length": WHOLE}
-    build = _read_by_encoder if run["task"] == "seq2seq-lm" else _text if rows[0]["text"] is not None else _turns
+    spec = {
+        "task": run["task"],
+        "learn": run["dataset"]["learn"],
+        **run["model"],
+        "max_length": WHOLE,
+        "max_target_length": WHOLE,
+    }
+    build = _read_by_encoder if run["task"] == "seq2seq-lm" else _text if continues(rows[0], run["task"]) else _turns
     lines = [build(line, row, examples, tokenizer, spec) for line, row in zip(tokens, rows, strict=True)]
     longest = max(len(line["input_ids"]) for line in lines)
     if run["dataset"]["labels"] and run["task"] == "causal-lm":
@@ -94,9 +101,10 @@ def _text(line: Line, row: dict, examples: list[dict], tokenizer: Any, spec: dic
 
 def _turns(line: Line, row: dict, examples: list[dict], tokenizer: Any, spec: dict) -> Line:
     """Prompts and answers, or conversations, as the earlier turns of one conversation; only the row's own are learnt."""
-    earlier = [turn for example in examples for turn in _turns_of(example)]
+    earlier = [message for example in examples for message in messages_of(example) if message.role != "system"]
     own = encode(row, tokenizer, spec).supervised  # tokens, uncut
-    whole = encode(row | {"prompt": None, "completion": None, "messages": [*earlier, *_turns_of(row)]}, tokenizer, spec)
+    talk = [message.stored() for message in after_system(messages_of(row), earlier)]
+    whole = encode(row | {"prompt": None, "completion": None, "messages": talk}, tokenizer, spec)
     places = [place for place, label in enumerate(whole.labels) if label != NO_LOSS][-own:]
     kept = places[: sum(label != NO_LOSS for label in line["labels"])]  # a row that is cut without examples is cut here
     ids = whole.input_ids[: kept[-1] + 1]
@@ -104,10 +112,6 @@ def _turns(line: Line, row: dict, examples: list[dict], tokenizer: Any, spec: di
     for place in kept:
         labels[place] = ids[place]
     return line | {"input_ids": ids, "labels": labels}
-
-
-def _turns_of(row: dict[str, Any]) -> list[str]:
-    return list(row["messages"]) if row["messages"] is not None else [row["prompt"], row["completion"]]
 
 
 @torch.no_grad()
