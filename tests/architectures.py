@@ -100,7 +100,7 @@ def run_of(
             "skip_modules": list(skip_modules),
             "encoder_decoder": family == "bert" and not labels,
         },
-        "dataset": {"labels": list(labels)},
+        "dataset": {"labels": list(labels), "learn": "assistant"},
         "training": Training(**training).model_dump(mode="json"),
         "adapter": adapter,
         "quantization": {"int8-lora": "int8", "qlora": "nf4"}.get(method),

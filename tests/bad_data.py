@@ -221,7 +221,9 @@ REFUSED = [
     ("null turn", TALK_FORM, talks_of(["Hello?", None]), TALKS,
      "bad.txt, row 41: missing turn 2 of turns (found None)"),
     ("turns with roles", TALK_FORM, talks_of([{"role": "user"}, "Hi"]), TALKS,
-     "bad.txt, row 41: turn 1 of turns is not text (found {'role': 'user'})"),
+     "bad.txt, row 41: some turns have roles and some have none (found [{'role': 'user'}, 'Hi'])"),
+    ("odd number of turns without roles", TALK_FORM, talks_of(["Be brief.", "Hello?", "Hi!"]), TALKS,
+     "bad.txt, row 41: an odd number of turns without roles: who says what cannot be told; declare format.style: turns"),
     # all rows together
     ("all rows refused", CSV, csv_of([(text, "good") for text, _ in PAIRS]), LABELLED | {"tolerance": 0.9},
      "none of 40 rows can be used\n  - 40 rows, the first bad.txt, row 2: unknown label; the labels are negative, neutral, "

@@ -6,6 +6,7 @@ import pandas
 import pyarrow.parquet
 import pytest
 
+from tests import tiny
 from tests.bad_data import (
     ANSWERED,
     CSV,
@@ -90,13 +91,16 @@ def test_labels_that_are_numbers_are_labels(tmp_path):
 def test_words_of_yaml_stay_words(tmp_path):
     talks = "".join(f"- [{text}, No, 007, 12:30]\n" for text, _ in PAIRS)
     frames, _, _ = prepared(tmp_path, f"rows:\n{talks}", YAML_FORM | {"names": ["turns"]}, **TALKS)
-    assert list(frames["test"]["messages"].iloc[0])[1:] == ["No", "007", "12:30"]
+    said = [message["content"] for message in frames["test"]["messages"].iloc[0]]
+    assert said[1:] == ["No", "007", "12:30"]
 
 
-def test_a_last_turn_without_an_answer_is_left_out(tmp_path):
-    frames, _, _ = prepared(tmp_path, talks_of(["Hello?", "Hi!", "Anyone?"]), TALK_FORM, **TALKS)
-    turns = [list(turns) for frame in frames.values() for turns in frame["messages"]]
-    assert ["Hello?", "Hi!"] in turns
+def test_a_last_turn_without_an_answer_is_left_out_and_counted(tmp_path):
+    declared = TALK_FORM | {"style": "turns"}
+    frames, _, profile = prepared(tmp_path, talks_of(["Hello?", "Hi!", "Anyone?"]), declared, **TALKS)
+    talks = [list(talk) for frame in frames.values() for talk in frame["messages"]]
+    assert tiny.talk("Hello?", "Hi!") in talks
+    assert profile["dropped_turns"] == 1
 
 
 def test_a_column_that_the_template_asks_about_may_be_empty(tmp_path):

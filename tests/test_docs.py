@@ -16,6 +16,7 @@ from tests.stages import run_stage
 from tunebook import __main__ as command_line
 from tunebook import rehearse
 from tunebook.configuration import config
+from tunebook.configuration.styles import styled
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.cost.plan import plan_of
 from tunebook.estimate import lines_of
@@ -136,13 +137,11 @@ def test_the_readmes_study_is_estimated_at_once(tmp_path):
 
 def test_readme_has_an_example_of_each_kind():
     datasets = [dataset for text in EXAMPLES for dataset in yaml.safe_load(text).get("datasets", {}).values()]
-    assert [dataset["format"]["type"] for dataset in datasets] == ["csv", "delimited", "json", "jsonl"]
-    assert [next(key for key in ("label", "completion", "messages", "text") if key in each) for each in datasets] == [
-        "completion",
-        "label",
-        "messages",
-        "text",
+    assert [dataset["format"]["type"] for dataset in datasets] == ["csv", "delimited", "jsonl", "json", "jsonl"]
+    shapes = [
+        next(key for key in ("label", "completion", "messages", "text") if key in styled(each)) for each in datasets
     ]
+    assert shapes == ["completion", "label", "messages", "messages", "text"]
 
 
 def test_schema_is_that_of_the_config():

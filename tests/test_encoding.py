@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import tiny
+from tests.tiny import talk
 from tunebook.errors import TunebookError
 from tunebook.finetuning.batching import Collator, LengthGroupedSampler, padded_prompts, rows_seen
 from tunebook.finetuning.encoding import NO_LOSS, encode, prompt_ids
@@ -14,6 +15,7 @@ SPEC = {
     "chat_template": True,
     "system_prompt": None,
     "labels": [],
+    "learn": "assistant",
     "max_length": 64,
     "max_target_length": 8,
 }
@@ -50,7 +52,7 @@ def test_a_completion_is_learnt_and_its_prompt_is_not(plain):
 
 
 def test_all_turns_of_the_assistant_are_learnt_in_the_models_template(chat):
-    example = encode({**EMPTY, "messages": ["what is it", "water", "who said", "he did"]}, chat, SPEC)
+    example = encode({**EMPTY, "messages": talk("what is it", "water", "who said", "he did")}, chat, SPEC)
     assert learnt(example, chat) == "water </s> he did </s>"
 
 
@@ -101,7 +103,7 @@ def test_cutting_is_counted_and_a_cut_text_has_no_false_end(plain):
 def test_a_template_that_is_not_built_turn_by_turn_is_refused(chat):
     chat.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(TunebookError, match="chat_template: false"):
-        encode({**EMPTY, "messages": ["what", "water", "who", "he"]}, chat, SPEC)
+        encode({**EMPTY, "messages": talk("what", "water", "who", "he")}, chat, SPEC)
 
 
 def test_prompts_are_padded_on_the_side_that_is_asked_for():

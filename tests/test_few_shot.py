@@ -6,6 +6,7 @@ import torch
 
 from tests import tiny
 from tests.test_scoring import run_for
+from tests.tiny import talk
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS, encode
 from tunebook.finetuning.few_shot import NotRun, draw, score_after_examples, with_examples
@@ -24,7 +25,7 @@ def asked(family, count, **model):
 
 
 def encoded(rows, tokenizer, run):
-    spec = {"task": run["task"], **run["model"], "max_length": 64, "max_target_length": 8}
+    spec = {"task": run["task"], "learn": "assistant", **run["model"], "max_length": 64, "max_target_length": 8}
     lines = [encode(row, tokenizer, spec) for row in rows]
     return [{"row": str(at), "input_ids": one.input_ids, "labels": one.labels} for at, one in enumerate(lines)]
 
@@ -50,7 +51,7 @@ def test_examples_are_drawn_by_seed_and_of_each_label_in_turn():
 FORMS = {
     "text": [ABSENT | {"text": text} for text in TEXTS],
     "prompts": [ABSENT | {"prompt": text, "completion": "positive one"} for text in TEXTS],
-    "talks": [ABSENT | {"messages": [text, "it is", "so", "the day of it"]} for text in TEXTS],
+    "talks": [ABSENT | {"messages": talk(text, "it is", "so", "the day of it")} for text in TEXTS],
 }
 
 

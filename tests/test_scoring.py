@@ -25,7 +25,7 @@ def run_for(family: str, quantization: str | None = None) -> dict:
         "model": model,
         "quantization": quantization,
         "seed": 0,
-        "dataset": {"labels": []},
+        "dataset": {"labels": [], "learn": "assistant"},
         "adapter": None,
     }
 

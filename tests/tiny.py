@@ -139,6 +139,24 @@ def tokenizer(folder: Path, *, chat_template: str | None = None, bert: bool = Fa
     return built
 
 
+def byte_tokenizer(
+    folder: Path, chat_template: str | None, *, special: tuple[str, ...] = (), eos: str | None = None
+) -> Any:
+    """A tokenizer of single bytes and special tokens, saved, so that any chat template can be written in it. `special`:
+    tokens beside <pad>, <s>, </s> and <unk>; `eos`: the token that ends a text, by default the last of them."""
+    from transformers import AutoTokenizer
+
+    from tunebook.finetuning.random_weights import write_tokenizer
+
+    write_tokenizer(folder)
+    built = AutoTokenizer.from_pretrained(folder)
+    built.add_special_tokens({"additional_special_tokens": list(special)})
+    built.eos_token = eos or [built.eos_token, *special][-1]
+    built.chat_template = chat_template
+    built.save_pretrained(folder)
+    return built
+
+
 def model(folder: Path, family: str, *, seed: int = 0) -> Path:
     """A model of a family with random weights and its tokenizer, saved as a hub would have it."""
     import torch
@@ -182,6 +200,11 @@ def in_pickled_parts(folder: Path) -> None:
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
     (folder / "model.safetensors").unlink()
+
+
+def talk(*texts: str) -> list[dict[str, str]]:
+    """Messages of a split file: user and assistant in turn."""
+    return [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
 
 
 def texts(count: int) -> list[dict[str, str]]:

@@ -20,6 +20,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from tunebook.data.rows import question
+from tunebook.data.splits import read_split
 from tunebook.finetuning import metrics
 from tunebook.records import read_spec, write_json, write_parquet
 
@@ -61,7 +63,7 @@ def baselines(
     for name, (make, strengths) in BASELINES.items():
         start = time.perf_counter()
         fitted, strength = _fitted(make, strengths, train, validation)
-        given = [str(label) for label in fitted.predict(_texts(test))]
+        given = [str(label) for label in fitted.predict(_questions(test))]
         wall_s = round(time.perf_counter() - start, 3)
         told = metrics.label_record(labels, given, names, intervals={})
         definition = inspect.getdoc(make).split("\n\n")[0].replace("\n", " ")
@@ -74,22 +76,17 @@ def _fitted(
     make: Callable[..., Any], strengths: tuple[float, ...], train: pandas.DataFrame, validation: pandas.DataFrame
 ) -> tuple[Any, float | None]:
     """The classifier with the most right answers on the validation rows, and its strength; the stronger one of equals."""
-    texts, labels = _texts(train), train["label"].tolist()
+    texts, labels = _questions(train), train["label"].tolist()
     if not strengths:
         return make().fit(texts, labels), None
     fitted = {strength: make(strength).fit(texts, labels) for strength in strengths}
-    scores = {c: one.score(_texts(validation), validation["label"].tolist()) for c, one in fitted.items()}
+    scores = {c: one.score(_questions(validation), validation["label"].tolist()) for c, one in fitted.items()}
     best = max(strengths, key=scores.__getitem__)
     return fitted[best], best
 
 
-def _texts(rows: pandas.DataFrame) -> list[str]:
-    """What a row gives to read: its prompt, its text, or its first turn."""
-    texts = []
-    for row in rows.to_dict("records"):
-        given = [row[key] for key in ("prompt", "text") if isinstance(row[key], str)]
-        texts.append(given[0] if given else row["messages"][0])
-    return texts
+def _questions(rows: pandas.DataFrame) -> list[str]:
+    return rows.apply(question, axis=1).tolist()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +98,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     names = read_spec(args.study, "tokenize", args.experiment)["labels"]
-    splits = (pandas.read_parquet(args.dataset / f"{split}.parquet") for split in ("train", "validation", SPLIT))
+    splits = (read_split(args.dataset, split) for split in ("train", "validation", SPLIT))
     train, validation, test = splits
     found, predictions = baselines(train, validation, test, names)
     record = {

@@ -11,6 +11,7 @@ from typing import Any
 import pandas
 import torch
 
+from tunebook.data.rows import continues, learnt_texts, question, supervised_text
 from tunebook.data.splits import read_split, read_tokens
 from tunebook.finetuning import few_shot, finished, memorisation, metrics, neutral
 from tunebook.finetuning.batching import collator_for, rows_of_a_step, rows_seen
@@ -41,14 +42,16 @@ def evaluate(
     batch_size = run["generation"]["batch_size"]
     texts = _in_order(rows, tokens)
     collate = collator_for(run["task"], tokenizer, model)
+    task, learn = run["task"], run["dataset"]["learn"]
+    supervised = [supervised_text(text, task, learn) for text in texts]
     scored = _row_scores(run, tokens, scorer(model, tokens, collate, batch_size), texts, tokenizer)
     record = {"run": run["run"], "identity": run["identity"], "split": finished.SPLIT, "rows": len(tokens)}
     record |= metrics.loss_record(scored) | {"metrics": {}}
     predictions = pandas.DataFrame(
         {
             "row": [text["row"] for text in texts],
-            "input": [_input(text) for text in texts],
-            "reference": [_supervised_text(text) for text in texts],
+            "input": ["" if continues(text, task) else question(text, learn) for text in texts],
+            "reference": supervised,
             "prediction": None,
             "loss": [one.mean for one in scored],
             "tokens": [one.tokens for one in scored],
@@ -80,9 +83,9 @@ def _row_scores(
     texts: list[dict[str, Any]],
     tokenizer: Any,
 ) -> list[RowScore]:
-    causal = run["task"] == "causal-lm"
+    task, learn = run["task"], run["dataset"]["learn"]
     return [
-        row_score(line, each, _answers(text), tokenizer, run["task"], plain=causal and text["text"] is not None)
+        row_score(line, each, learnt_texts(text, task, learn), tokenizer, task, plain=continues(text, task))
         for line, each, text in zip(tokens, losses, texts, strict=True)
     ]
 
@@ -169,24 +172,6 @@ def _label_answers(
         batches = in_batches(list(range(len(tokens))), options["batch_size"], classes)
         return [names[index] for _, found in batches for index in found]
     return [given.text for given in answer(model, [prompt_of(run, line) for line in tokens], tokenizer, **options)]
-
-
-def _answers(row: dict[str, Any]) -> list[str]:
-    """The texts that are learnt of a row, in their order."""
-    if row["messages"] is not None:
-        return list(row["messages"])[1::2]
-    return [row["completion"] if row["completion"] is not None else row["text"]]
-
-
-def _supervised_text(row: dict[str, Any]) -> str:
-    """The text that the loss is taken over."""
-    if row["messages"] is not None:
-        return "\n".join(list(row["messages"])[1::2])
-    return row["completion"] if row["completion"] is not None else row["text"]
-
-
-def _input(row: dict[str, Any]) -> str:
-    return row["messages"][0] if row["messages"] is not None else row["prompt"] if row["prompt"] is not None else ""
 
 
 arguments = finished.arguments

@@ -61,6 +61,7 @@ def prepare(
         "warnings": dropped.warnings(),
         "splits": {name: len(frame) for name, frame in frames.items()},
         "left_out": int((assigned == LEFT_OUT).sum()),
+        "dropped_turns": sum(example.dropped_turns for example in kept),
         "labels": {name: dict(Counter(frame["label"])) for name, frame in frames.items()} if spec["labels"] else {},
         "characters": _spread([len(example.whole) for example in kept]),
         **_leaks(sets[keep], assigned, spec["near_duplicate_threshold"]),
@@ -159,3 +160,7 @@ def main(args: argparse.Namespace) -> None:
           f"copies {profile['exact_duplicates']} exact, {profile['near_duplicates']} near")  # fmt: skip
     for warning in profile["warnings"]:
         print(f"warning: data set {args.dataset}: {warning}")
+    if profile["dropped_turns"]:
+        print(
+            f"{args.dataset}: {profile['dropped_turns']} turns dropped: they stand after the last answer of a conversation"
+        )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import jinja2
 import markupsafe
 import pandas
 
+from tunebook.data.rows import Message, spoken
 from tunebook.deployment import TEMPLATES
 from tunebook.errors import TunebookError
 from tunebook.finetuning import metrics
@@ -270,8 +270,7 @@ def _example(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _cut(value: Any) -> str:
     if isinstance(value, list):
-        speakers = itertools.cycle(("user", "assistant"))
-        value = "\n".join(f"{speaker}: {turn}" for speaker, turn in zip(speakers, value, strict=False))
+        value = "\n".join(f"{message.role}: {spoken(message)}" for message in map(Message.read, value))
     text = str(value)
     return text if len(text) <= EXAMPLE_CHARACTERS else f"{text[:EXAMPLE_CHARACTERS]}…"
 

@@ -8,6 +8,8 @@ from typing import Any
 import pandas
 import torch
 
+from tunebook.data.heldout import heldout_rows
+from tunebook.data.rows import continues, halves, question, reference
 from tunebook.data.splits import read_split
 from tunebook.finetuning import finished
 from tunebook.finetuning.encoding import prompt_ids, prompt_of
@@ -33,31 +35,18 @@ def sample(
         return []
     options = {key: run["generation"][key] for key in ("max_new_tokens", "batch_size")}
     answers = answer(model, [ids for ids, _ in questions], tokenizer, **options)
-    learnt = [_question(row) for row in training_rows.to_dict("records")]
+    learn = run["dataset"]["learn"]
+    learnt = [question(row, learn) for row in training_rows.to_dict("records")]
     return [
         {
-            **question,
+            **asked,
             "completion": given.text,
             "tokens": given.tokens,
             "stopped": given.stopped,
-            "begins_training_rows": begun_by(question["prompt"], learnt),
+            "begins_training_rows": begun_by(asked["prompt"], learnt),
         }
-        for (_, question), given in zip(questions, answers, strict=True)
+        for (_, asked), given in zip(questions, answers, strict=True)
     ]
-
-
-def heldout_rows(run: dict[str, Any], rows: pandas.DataFrame, known: set[str]) -> dict[str, list[dict[str, Any]]]:
-    """Held-out rows by source. `heldout`: those to show, the first of the split or, where there are labels, of each label;
-    `scored`: the first of the others, which the metrics of answers take in besides."""
-    usable = rows[rows["row"].isin(known)]
-    usable = usable[~usable.apply(_question, axis=1).duplicated()]
-    count = run["generation"]["heldout_samples"]
-    if run["dataset"]["labels"]:
-        shown = pandas.concat([usable[usable["label"] == label].head(count) for label in run["dataset"]["labels"]])
-    else:
-        shown = usable.head(count)
-    others = usable[~usable["row"].isin(shown["row"])].head(run["generation"]["scored_rows"])
-    return {"heldout": shown.to_dict("records"), "scored": others.to_dict("records")}
 
 
 def begun_by(prompt: str, texts: list[str]) -> int:
@@ -77,24 +66,11 @@ def _from_row(
 ) -> tuple[list[int], dict[str, Any]]:
     """A held-out row as a question. A text without a prompt is cut after its first half of words: how does it go on?"""
     shared = {"source": source, "label": row["label"]}
-    if row["text"] is not None and run["task"] == "causal-lm":
-        words = row["text"].split(" ")
-        begin, rest = " ".join(words[: (len(words) + 1) // 2]), " ".join(words[(len(words) + 1) // 2 :])
+    if continues(row, run["task"]):
+        begin, rest = halves(row["text"])
         return prompt_ids(begin, tokenizer, run["model"], chat=False), {"prompt": begin, "reference": rest, **shared}
-    question = _question(row)
-    reference = row["messages"][1] if row["messages"] is not None else row["completion"]
-    return prompt_of(run, line), {"prompt": question, "reference": reference, **shared}
-
-
-def _question(row: dict[str, Any] | pandas.Series) -> str:
-    """What a row asks: its first turn, its prompt, or its text."""
-    return (
-        row["messages"][0]
-        if row["messages"] is not None
-        else row["prompt"]
-        if row["prompt"] is not None
-        else row["text"]
-    )
+    learn = run["dataset"]["learn"]
+    return prompt_of(run, line), {"prompt": question(row, learn), "reference": reference(row, learn), **shared}
 
 
 arguments = finished.arguments

@@ -17,9 +17,12 @@ from pydantic import (
     StringConstraints,
     computed_field,
     field_serializer,
+    model_validator,
 )
 
+from tunebook.configuration.styles import Style, styled
 from tunebook.data.labels import label_text
+from tunebook.data.rows import LEARN, Learn
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -161,6 +164,9 @@ class Format(Section):
     key: Text | None = Field(
         None, description="json, yaml: key of the list of records, or the path to it; python: name of the variable"
     )
+    style: Style | None = Field(
+        None, description="a widely used form of rows, which says where prompt, completion or messages are"
+    )
 
 
 class Split(Section):
@@ -186,8 +192,10 @@ class Dataset(Section):
     completion: Text | None = Field(None, description="Jinja template of what the model shall answer")
     text: Text | None = Field(None, description="Jinja template of a text without a prompt: all of it is learnt")
     messages: Text | None = Field(
-        None, description="column with a list of turns, the user's and the assistant's in alternation"
+        None,
+        description="column with a conversation: a list of {role, content}, of {from, value}, or of texts in pairs",
     )
+    learn: Learn = Field(LEARN, description="messages: learn every turn of the assistant, or the last one only")
     label: Text | None = Field(
         None, description="column with the row's label, or a Jinja template that makes it of columns"
     )
@@ -221,6 +229,17 @@ class Dataset(Section):
     @field_serializer("labels")
     def _names(self, _: dict[str, str]) -> tuple[str, ...]:
         return self.label_names
+
+    @computed_field
+    @property
+    def style(self) -> Style | None:
+        """What preparing needs to know of the format."""
+        return self.format.style if self.format else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _style_filled_in(cls, values: Any) -> Any:
+        return styled(values) if isinstance(values, Mapping) else values
 
 
 class Lora(Section):

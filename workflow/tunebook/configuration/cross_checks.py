@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tunebook.configuration.config import RESERVED_METHOD, Lora, Method, Study, Training
 from tunebook.configuration.dataset_checks import dataset_problems
 from tunebook.configuration.raw import mapping, section_of, true, twice
+from tunebook.configuration.styles import styled
 from tunebook.configuration.wording import nearest, sentences, shown
 from tunebook.cost.architectures import shipped
 
@@ -19,14 +20,15 @@ SHARED_TRAINING = ("max_length", "max_target_length")  # an experiment's methods
 
 def cross_problems(raw: Mapping[str, Any]) -> list[str]:
     """Dangling references and impossible combinations, found even where other parts are wrong."""
-    models, datasets = mapping(raw, "models"), mapping(raw, "datasets")
+    models, unstyled = mapping(raw, "models"), mapping(raw, "datasets")
+    datasets = {name: styled(dataset) for name, dataset in unstyled.items()}
     methods = mapping(raw, "methods") if "methods" in raw else _default_methods()
     problems = []
     if raw.get("study") in RESERVED_STUDIES:
         problems.append(
             f"study: found {raw['study']}, a folder below results/ that all studies share; use another name"
         )
-    for name, dataset in datasets.items():
+    for name, dataset in unstyled.items():
         problems += dataset_problems(f"datasets.{name}", dataset)
     for name, method in methods.items():
         problems += _method_problems(f"methods.{name}", name, method)

@@ -12,6 +12,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from tunebook.configuration.config import Split
 from tunebook.configuration.raw import section_of, twice
+from tunebook.configuration.styles import STYLES, style_of, styled
 from tunebook.configuration.wording import shown
 from tunebook.data.labels import comparable, label_text
 
@@ -28,11 +29,14 @@ FORMAT_KEYS = {  # format -> what it takes beside its type
 
 
 def dataset_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
+    """`dataset`: its raw config, before a style is filled in."""
+    yield from _style_problems(path, dataset)
+    dataset = styled(dataset)
     given = [key for key in ("text", "messages", "completion") if dataset.get(key) is not None]
     if len(given) != 1 and not (not given and dataset.get("label") is not None and dataset.get("prompt") is not None):
         yield (
             f"{path}: found {' and '.join(given) or 'none'} of text, messages, completion; a row is either a text, or "
-            "messages, or a prompt with a completion (or with a label)"
+            "messages, or a prompt with a completion (or with a label); format.style names widely used forms"
         )
     if dataset.get("prompt") is not None and ({"text", "messages"} & set(given)):
         yield f"{path}.prompt: found beside {given[0]}; a prompt goes with a completion or a label"
@@ -44,6 +48,16 @@ def dataset_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
     yield from _label_problems(path, dataset)
     yield from _format_problems(path, dataset)
     yield from _split_problems(path, section_of(dataset, "split"))
+
+
+def _style_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
+    """A style stands for templates of its own, and `turns` for a column that somebody must name."""
+    style = style_of(dataset)
+    beside = [key for key in ("prompt", "completion", "text", "messages") if dataset.get(key) is not None]
+    if style is not None and "prompt" in STYLES[style] and beside:
+        yield f"{path}.{beside[0]}: found beside format.style {style}, which says what is asked and answered; remove one"
+    if style == "turns" and styled(dataset).get("messages") is None:
+        yield f"{path}.messages: missing; name the column that holds the turns"
 
 
 def _label_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:

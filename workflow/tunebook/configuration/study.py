@@ -99,6 +99,8 @@ def _model_spec(study: Study, name: str) -> dict[str, Any]:
 
 def _raw_spec(study: Study, name: str) -> dict[str, Any]:
     dataset = dump(study.datasets[name])
+    if dataset["format"]:
+        del dataset["format"]["style"]  # files are read alike whatever their rows mean
     return {"name": name, **{key: dataset[key] for key in ("source", "format", "licence")}}
 
 
@@ -116,6 +118,8 @@ def _tokens_spec(study: Study, name: str) -> dict[str, Any]:
         "chat_template": model.chat_template,
         "system_prompt": model.system_prompt,
         "labels": list(study.datasets[experiment.dataset].label_names),
+        "learn": study.datasets[experiment.dataset].learn,
+        "tolerance": study.datasets[experiment.dataset].tolerance,
         "max_length": experiment.training.max_length,
         "max_target_length": experiment.training.max_target_length,
     }

@@ -1,9 +1,8 @@
-"""Templates filled with rows: a raw record -> prompt and completion, or text, or turns of a conversation."""
+"""Templates filled with rows: a raw record -> prompt and completion, or text, or messages."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,11 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from tunebook.configuration.styles import looks_like
+from tunebook.data.conversations import Conversation, Unusable, clean, conversation, is_missing
 from tunebook.data.labels import Labels, NotALabel
 from tunebook.data.raw import SHOWN, Refusal, Row
+from tunebook.data.rows import opening, whole_text
 from tunebook.errors import TunebookError
 
 COLUMN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,40}")  # what most names of columns are like, and few values
@@ -25,21 +27,19 @@ class Example:
     """A usable row.
 
     `columns`: as the split files hold it; `whole`: all its text; `own`: the same, but with one character for each text that
-    stands in a template: what the row brings itself; `group`: rows that stay together.
+    stands in a template: what the row brings itself; `group`: rows that stay together; `dropped_turns`: of a conversation,
+    those after its last answer.
     """
 
     columns: dict[str, Any]
     whole: str
     own: str
     group: str
+    dropped_turns: int = 0
 
     @property
     def label(self) -> str | None:
         return self.columns["label"]
-
-
-class _Unusable(Exception):
-    """Why a row cannot be used, and what was found."""
 
 
 class Renderer:
@@ -71,18 +71,20 @@ class Renderer:
         self.needed |= set(self.columns.values())
         absent = sorted({*(self.needed - available), *(set(spec["columns"].values()) - set(columns))})
         if absent:
-            alone = "; is the delimiter right?" if len(columns) == 1 else ""
+            hint = "; is the delimiter right?" if len(columns) == 1 else ""
             if any(not COLUMN_NAME.fullmatch(name) for name in columns):
-                alone += "; if these are a row, the file has no line of column names: list them under format.names"
+                hint += "; if these are a row, the file has no line of column names: list them under format.names"
+            if style := looks_like(columns):
+                hint = f"; the rows look like {style}: with format.style: {style} no template is needed"
             raise TunebookError(
                 f"data set {spec['name']}: no column {', '.join(absent)}; the rows have: {', '.join(columns)}; mend "
-                f"the templates, or map names under columns{alone}"
+                f"the templates, or map names under columns{hint}"
             )
 
     def __call__(self, row: Row) -> Example | Refusal:
         try:
             return self._example(row)
-        except _Unusable as reason:
+        except Unusable as reason:
             return Refusal(row.file, row.row, *reason.args)
 
     def _example(self, row: Row) -> Example:
@@ -91,26 +93,33 @@ class Renderer:
             values[name] = self._value(name, values.get(name))
         columns: dict[str, Any] = {"row": f"{row.file}:{row.row}"}
         columns |= {key: self._fill(key, values) for key in ("prompt", "completion", "text")}
-        columns["messages"] = values[self.spec["messages"]] if self.spec["messages"] else None
+        talk: Conversation | None = values[self.spec["messages"]] if self.spec["messages"] else None
+        columns["messages"] = [message.stored() for message in talk.messages] if talk else None
         given = values[self.columns["label"]] if "label" in self.columns else self._fill("label", values)
         columns["label"] = None if given is None else self._label(given)
         if columns["label"] is not None and columns["completion"] is None:
             columns["completion"] = columns["label"]
-        turns = columns["messages"] or [columns[key] for key in ("prompt", "text", "completion") if columns[key]]
-        own = columns["messages"] or [self._own(key, values, columns) for key in ("prompt", "text", "completion")]
         return Example(
-            columns=columns, whole="\n".join(turns), own="\n".join(filter(None, own)), group=turns[0].casefold()
+            columns=columns,
+            whole=whole_text(columns),
+            own=self._own(values, columns),
+            group=opening(columns).casefold(),
+            dropped_turns=talk.dropped if talk else 0,
         )
 
-    def _own(self, key: str, values: dict[str, Any], columns: dict[str, Any]) -> str | None:
-        return self.marked[key].render(values) if key in self.marked else columns[key]
+    def _own(self, values: dict[str, Any], columns: dict[str, Any]) -> str:
+        if columns["messages"] is not None:
+            return whole_text(columns)
+        keys = ("prompt", "text", "completion")
+        texts = [self.marked[key].render(values) if key in self.marked else columns[key] for key in keys]
+        return "\n".join(filter(None, texts))
 
     def _value(self, name: str, value: Any) -> Any:
         if name == self.spec["messages"]:
-            return _turns(name, value)
-        if name in self.optional and (_is_missing(value) or (isinstance(value, str) and not value.strip())):
+            return conversation(name, value, self.spec["style"])
+        if name in self.optional and (is_missing(value) or (isinstance(value, str) and not value.strip())):
             return ""
-        return _clean(name, value)
+        return clean(name, value)
 
     def _fill(self, key: str, values: dict[str, Any]) -> str | None:
         if key not in self.templates:
@@ -118,16 +127,16 @@ class Renderer:
         try:
             text = self.templates[key].render(values)
         except Exception as error:  # a template is a program: whatever it raises is for its author to read
-            raise _Unusable(f"the {key} template failed: {error}", str(values)[:SHOWN]) from None
+            raise Unusable(f"the {key} template failed: {error}", str(values)[:SHOWN]) from None
         if not text.strip():
-            raise _Unusable(f"empty {key}", repr(text)[:SHOWN])
+            raise Unusable(f"empty {key}", repr(text)[:SHOWN])
         return text
 
     def _label(self, value: Any) -> str:
         try:
             return self.labels.of(value)
         except NotALabel as error:
-            raise _Unusable(*error.args) from None
+            raise Unusable(*error.args) from None
 
 
 def _marked(template: nodes.Template, marks: dict[str, str]) -> nodes.Template:
@@ -153,34 +162,3 @@ def _asked_about(template: nodes.Template) -> set[str]:
     names = [*(test for test in conditions if isinstance(test, nodes.Name))]
     names += [name for test in conditions for name in test.find_all(nodes.Name)]
     return {name.name for name in names}
-
-
-def _turns(name: str, value: Any) -> list[str]:
-    """A conversation's turns; a last turn of the user's, which nobody answers, is left out."""
-    if not isinstance(value, list):
-        raise _Unusable(f"{name} is not a list of turns", repr(value)[:SHOWN])
-    turns = [_clean(f"turn {number} of {name}", turn) for number, turn in enumerate(value, start=1)]
-    if len(turns) < 2:
-        raise _Unusable("a conversation needs two turns", repr(value)[:SHOWN])
-    for number, turn in enumerate(turns, start=1):
-        if isinstance(turn, list | dict):
-            raise _Unusable(f"turn {number} of {name} is not text", repr(turn)[:SHOWN])
-    return [str(turn) for turn in turns[: len(turns) // 2 * 2]]
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
-
-
-def _clean(name: str, value: Any) -> Any:
-    """Text without outer white space, in Unicode's composed form. Numbers stay numbers. Raises _Unusable if empty."""
-    if _is_missing(value):
-        raise _Unusable(f"missing {name}", repr(value))
-    if not isinstance(value, str):
-        return value
-    if "\0" in value:
-        raise _Unusable(f"NUL byte in {name}", repr(value)[:SHOWN])
-    text = unicodedata.normalize("NFC", value).strip()
-    if not text:
-        raise _Unusable(f"empty {name}", repr(value)[:SHOWN])
-    return text

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tunebook.data.rows import Message, continues, learnt_places, messages_of, question
 from tunebook.errors import TunebookError
 from tunebook.finetuning.tokenizers import end_id
 
@@ -37,7 +38,7 @@ def encode(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, spec: dict[s
     """Encode one row of a split file for the task `spec["task"]` (study.json's specs for `tokenize`)."""
     if spec["task"] == "causal-lm":
         return _causal(row, tokenizer, spec)
-    source = tokenizer(source_text(row))["input_ids"]
+    source = tokenizer(question(row))["input_ids"]
     cut = len(source) > spec["max_length"]
     if cut:
         source = [*source[: spec["max_length"] - 1], source[-1]]  # the last token ends the input: it stays
@@ -48,15 +49,10 @@ def encode(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, spec: dict[s
     return Encoded(source, labels, cut or len(target) + 1 > len(labels))
 
 
-def source_text(row: dict[str, Any]) -> str:
-    """What an encoder reads: the prompt, or the text."""
-    return row["prompt"] if row["prompt"] is not None else row["text"]
-
-
 def prompt_ids(prompt: str, tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any], *, chat: bool) -> list[int]:
     """The ids that a causal model is given for a prompt: in the chat template where the experiment trains with it."""
     if chat and uses_chat_template(tokenizer, spec):
-        return _templated(tokenizer, _turns(spec, [prompt]), generation=True)
+        return _templated(tokenizer, _told(spec, [Message(role="user", content=prompt)]), generation=True)
     return tokenizer(prompt)["input_ids"]
 
 
@@ -65,29 +61,29 @@ def uses_chat_template(tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any])
 
 
 def _causal(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any]) -> Encoded:
-    if row["text"] is not None:
+    if continues(row, "causal-lm"):
         ids = [*tokenizer(row["text"])["input_ids"], end_id(tokenizer)]
         labels = [NO_LOSS, *ids[1:]]  # nothing predicts the first token
-    elif uses_chat_template(tokenizer, spec):
-        turns = row["messages"] if row["messages"] is not None else [row["prompt"], row["completion"]]
-        ids, labels = _conversation(tokenizer, _turns(spec, list(turns)))
     else:
-        turns = row["messages"] if row["messages"] is not None else [row["prompt"], row["completion"]]
-        ids, labels = _plain_turns(tokenizer, list(turns))
+        form = _conversation if uses_chat_template(tokenizer, spec) else _plain_turns
+        ids, labels = form(tokenizer, messages_of(row), spec)
     kept = spec["max_length"]
     return Encoded(ids[:kept], labels[:kept], len(ids) > kept)
 
 
-def _plain_turns(tokenizer: PreTrainedTokenizerBase, turns: list[str]) -> tuple[list[int], list[int]]:
-    """Turns one after the other without a template: the user's are given, the assistant's are learnt, each with its end."""
-    ids = list(tokenizer(turns[0])["input_ids"])
+def _plain_turns(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Message], spec: dict[str, Any]
+) -> tuple[list[int], list[int]]:
+    """Messages one after the other without a template: the assistant's are learnt, each with its end, the others given."""
+    learnt = learnt_places(messages, spec["learn"])
+    ids = list(tokenizer(messages[0].content)["input_ids"])
     labels = [NO_LOSS] * len(ids)
-    for number, turn in enumerate(turns[1:], start=1):
-        piece = _plain(tokenizer, turn)
-        if number % 2:
+    for place, message in enumerate(messages[1:], start=1):
+        piece = _plain(tokenizer, message.content)
+        if message.role == "assistant":
             piece = [*piece, end_id(tokenizer)]
         ids += piece
-        labels += piece if number % 2 else [NO_LOSS] * len(piece)
+        labels += piece if place in learnt else [NO_LOSS] * len(piece)
     return ids, labels
 
 
@@ -95,19 +91,24 @@ def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def _turns(spec: dict[str, Any], turns: list[str]) -> list[dict[str, str]]:
-    roles = [{"role": ("user", "assistant")[number % 2], "content": turn} for number, turn in enumerate(turns)]
-    system = [{"role": "system", "content": spec["system_prompt"]}] if spec["system_prompt"] is not None else []
-    return [*system, *roles]
+def _told(spec: dict[str, Any], messages: list[Message]) -> list[dict[str, Any]]:
+    """What the chat template is given: the model's system prompt stands before a conversation that has none of its own."""
+    own = messages[0].role == "system"
+    system = (
+        [Message(role="system", content=spec["system_prompt"])] if spec["system_prompt"] is not None and not own else []
+    )
+    return [message.for_template() for message in [*system, *messages]]
 
 
-def _conversation(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+def _conversation(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Message], spec: dict[str, Any]
+) -> tuple[list[int], list[int]]:
     """A templated conversation. An assistant's turn is learnt up to the token that ends it, not what the template adds."""
+    turns = _told(spec, messages)
     whole = _templated(tokenizer, turns, generation=False)
     labels = [NO_LOSS] * len(whole)
-    for number, turn in enumerate(turns):
-        if turn["role"] != "assistant":
-            continue
+    for place in learnt_places(messages, spec["learn"]):
+        number = place + len(turns) - len(messages)
         before = _templated(tokenizer, turns[:number], generation=True)
         after = _templated(tokenizer, turns[: number + 1], generation=False)
         if whole[: len(before)] != before or whole[: len(after)] != after:
@@ -122,7 +123,7 @@ def _conversation(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]
     return whole, labels
 
 
-def _templated(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, generation: bool) -> list[int]:
+def _templated(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, Any]], *, generation: bool) -> list[int]:
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
     return _plain(tokenizer, text)
 

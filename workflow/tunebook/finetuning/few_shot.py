@@ -65,7 +65,13 @@ def with_examples(
     if run["task"] == "seq2seq-lm":
         lines = [_read_by_encoder(line, row, examples, tokenizer) for line, row in zip(tokens, rows, strict=True)]
     else:
-        spec = {"task": run["task"], **run["model"], "max_length": WHOLE, "max_target_length": WHOLE}
+        spec = {
+            "task": run["task"],
+            "learn": run["dataset"]["learn"],
+            **run["model"],
+            "max_length": WHOLE,
+            "max_target_length": WHOLE,
+        }
         before = [token for example in examples for token in encode(example, tokenizer, spec).input_ids]
         unlearnt = [NO_LOSS] * len(before)
         lines = [

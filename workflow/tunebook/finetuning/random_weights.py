@@ -26,7 +26,7 @@ def write_random_model(source: dict[str, Any], task: str, folder: Path) -> Origi
     from transformers import AutoConfig
 
     architecture = read_architecture(source["architecture"])
-    tokens = _write_tokenizer(folder)
+    tokens = write_tokenizer(folder)
     values = {**architecture.config, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     values |= {"decoder_start_token_id": 0} if task == "seq2seq-lm" else {}
     try:
@@ -59,7 +59,7 @@ def _skeleton(config: Any, task: str) -> Any:
         return auto.from_config(config)
 
 
-def _write_tokenizer(folder: Path) -> int:
+def write_tokenizer(folder: Path) -> int:
     """A tokenizer whose tokens are the 256 bytes and four special ones. Returns their number."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
