@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pandas
@@ -14,6 +15,7 @@ from tunebook.finetuning import few_shot, finished, memorisation, metrics
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import prompt_of
 from tunebook.finetuning.generation import answer
+from tunebook.finetuning.heads import find_head
 from tunebook.finetuning.intervals import loss_interval
 from tunebook.finetuning.likelihood import likeliest
 from tunebook.finetuning.memory import in_batches
@@ -139,7 +141,7 @@ def _label_answers(
     """What the model answers to each row: generated, or the likeliest class of a classification head."""
     options = {"max_new_tokens": run["generation"]["max_new_tokens"], "batch_size": run["generation"]["batch_size"]}
     if run["task"] == "sequence-classification":
-        collate, names = collator_for(run["task"], tokenizer, model), run["dataset"]["labels"]
+        collate, names = collator_for(run["task"], tokenizer, model), model.config.id2label
         device = next(model.parameters()).device
 
         @torch.no_grad()
@@ -170,6 +172,8 @@ arguments = finished.arguments
 def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
+    if head := find_head(run, args.model):
+        record["head"] = asdict(head)
     besides(run, *loaded[:3], read_tokens(args.tokens, "train"), record)
     if run["few_shot"]:
         record["few_shot"], told = prompted(run, *loaded, read_split(args.dataset, "train"))

@@ -2,4 +2,3 @@
 
 # Under which they keep the dropout that `training.dropout` sets
 DROPOUTS = ("dropout", "hidden_dropout_prob", "resid_pdrop", "dropout_rate", "hidden_dropout")
-HEADS = ("classifier", "score", "classification_head")  # new and trained whole, so never quantized
