@@ -125,10 +125,8 @@ def test_the_code_quantizes_what_training_quantized():
     """The renderer imports no torch, so it says these names again."""
     from transformers import BitsAndBytesConfig
 
-    from tunebook.finetuning import models
     from tunebook.finetuning.quantization import quantization_config
 
-    assert cards.HEADS == models.HEADS
     for quantization in ("int8", "nf4"):
         said = cards.quantization_arguments(quantization, "bfloat16", ["decoder"])
         built = eval(f"BitsAndBytesConfig({said})", {"BitsAndBytesConfig": BitsAndBytesConfig})

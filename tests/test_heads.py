@@ -236,6 +236,7 @@ def test_a_decoder_without_a_start_begins_as_generate_does_or_is_refused(tmp_pat
     tiny.model(tmp_path, "t5")
     run = run_for("t5") | {"task": task, "dataset": {"labels": LABELS}}
     model, tokenizer = load_model(run, tmp_path), load_tokenizer(tmp_path)
+    model.generation_config = None
     model.config.decoder_start_token_id = None
     model.config.bos_token_id = 2
     collator_for(task, tokenizer, model)

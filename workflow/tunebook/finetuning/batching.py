@@ -66,7 +66,7 @@ def collator_for(task: str, tokenizer: Any, model: Any) -> Collator:
     config, classifies = model.config, task == "sequence-classification"
     if not classifies:
         pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        return Collator(task, pad_id, decoder_start_id=_decoder_start(config) if task == "seq2seq-lm" else None)
+        return Collator(task, pad_id, decoder_start_id=_decoder_start(model) if task == "seq2seq-lm" else None)
     pad_id = _filler(tokenizer)
     bidirectional = config.is_encoder_decoder or type(config) in MODEL_FOR_MASKED_LM_MAPPING
     if config.pad_token_id is None or not bidirectional:
@@ -74,13 +74,16 @@ def collator_for(task: str, tokenizer: Any, model: Any) -> Collator:
             each.pad_token_id = pad_id
     if not config.is_encoder_decoder:
         return Collator(task, pad_id, left=_reads_last_place(model))
-    config.decoder_start_token_id = _decoder_start(config)
+    config.decoder_start_token_id = _decoder_start(model)
     return Collator(task, pad_id, class_token_id=config.eos_token_id)
 
 
-def _decoder_start(config: Any) -> int:
-    """The token that a decoder starts from: the config's, else that which `generate` takes, the beginning of a text."""
-    start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
+def _decoder_start(model: Any) -> int:
+    """The token that a decoder starts from: the config's, else the generation_config's, else, as `generate` has it, the token
+    that begins a text."""
+    config, generation = model.config, getattr(model, "generation_config", None)
+    told = (config.decoder_start_token_id, getattr(generation, "decoder_start_token_id", None), config.bos_token_id)
+    start = next((token for token in told if token is not None), None)
     if start is None:
         raise TunebookError(
             f"found neither decoder_start_token_id nor bos_token_id in the config.json of this {config.model_type} model; its "

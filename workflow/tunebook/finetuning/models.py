@@ -122,10 +122,10 @@ def add_adapter(model: torch.nn.Module, run: dict[str, Any], *, whole: Sequence[
     arguments["modules_to_save"] = [*arguments["modules_to_save"], *whole] or None
     if not isinstance(arguments["target_modules"], str):
         arguments["target_modules"] = list(arguments["target_modules"]) or None
+    names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
     try:
         return get_peft_model(model, LoraConfig(task_type=PEFT_TASKS[run["task"]], **arguments))
     except (ValueError, TypeError) as error:
-        names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
         raise TunebookError(
             f"adapter.target_modules: found {run['adapter']['target_modules']}; peft refuses: {' '.join(str(error).split())}; "
             f"the model's linear modules are: {', '.join(names)}: name those that shall be adapted"
