@@ -9,7 +9,7 @@ CONFIG ?= config/config.yaml
 
 REPORT ?= results/miniature/report.html
 
-.PHONY: help install report test test-all test-sampled test-slow test-paper test-browser test-slurm test-faults faults-table look check format clean
+.PHONY: help install report test test-all test-sampled test-slow test-paper test-browser test-slurm test-faults test-architectures faults-table look check format clean
 
 help:
 	@echo "make report    install what is pinned and make the report of the miniature study (about 20 minutes on 2 cores)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-paper    the paper study on tiny models, from a hub on loopback"
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
 	@echo "make test-faults   full disks, Ctrl-C, clocks that jump ..., and twenty kills -9 of a study; some 15 minutes"
+	@echo "make test-architectures    every architecture with every method: trains, quantizes, reloads, pads, answers; some ten minutes"
 	@echo "make faults-table  write docs/faults.md from what the two above told"
 	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
 	@echo "make look      pictures of the report at four widths, light and dark, of a curve, and a PDF, into screenshots/"
@@ -67,6 +68,9 @@ FAULTS := tests/faults tests/test_resume.py tests/test_offline.py tests/test_hub
 test-faults: $(VENV)/installed-dev
 	$(PY) -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
 	$(PY) tests/faults/kill_loop.py --record .faults/kills.json
+
+test-architectures: $(VENV)/installed-dev
+	$(PY) -m pytest -n 2 -m "not slow" tests/test_architectures.py
 
 faults-table: $(VENV)/installed-dev
 	$(PY) tests/faults/table.py

@@ -105,3 +105,88 @@ def run_of(
         "adapter": adapter,
         "quantization": {"int8-lora": "int8", "qlora": "nf4"}.get(method),
     }
+
+
+# --- tiny models of the real classes, as a hub would have them ----------------------------------------------------------
+
+SIZE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+GROUPED = {**SIZE, "num_key_value_heads": 1}
+BART = {
+    "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "max_position_embeddings": 64, "decoder_start_token_id": 2,
+}  # fmt: skip
+DISTILBERT = {"dim": 64, "hidden_dim": 128, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64}
+DEBERTA = {
+    **SIZE, "max_position_embeddings": 64, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
+    "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False, "pooler_hidden_size": 64,
+}  # fmt: skip
+# name -> transformers' config class, the model class that its checkpoints are saved from, keys of the config
+CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", "LlamaForCausalLM", GROUPED),
+    "mistral": ("MistralConfig", "MistralForCausalLM", GROUPED),
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", GROUPED),
+    "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", {**GROUPED, "head_dim": 32}),
+    "gemma2": ("Gemma2Config", "Gemma2ForCausalLM", {**GROUPED, "head_dim": 32}),
+    "gemma3_text": ("Gemma3TextConfig", "Gemma3ForCausalLM", {**GROUPED, "head_dim": 32}),
+    "phi3": ("Phi3Config", "Phi3ForCausalLM", GROUPED),
+    "gpt2": ("GPT2Config", "GPT2LMHeadModel", {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 64}),
+    "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM", SIZE),
+    "opt": (
+        "OPTConfig",
+        "OPTForCausalLM",
+        {**SIZE, "ffn_dim": 128, "word_embed_proj_dim": 64, "max_position_embeddings": 64},
+    ),
+    "falcon": ("FalconConfig", "FalconForCausalLM", SIZE),
+    "bloom": ("BloomConfig", "BloomForCausalLM", {"hidden_size": 64, "n_layer": 2, "n_head": 2}),
+    "olmo2": ("Olmo2Config", "Olmo2ForCausalLM", GROUPED),
+    "granite": ("GraniteConfig", "GraniteForCausalLM", GROUPED),
+    "smollm3": ("SmolLM3Config", "SmolLM3ForCausalLM", GROUPED),
+    "mamba": ("MambaConfig", "MambaForCausalLM", {"hidden_size": 64, "num_hidden_layers": 2, "state_size": 8}),
+    "t5": (
+        "T5Config",
+        "T5ForConditionalGeneration",
+        {"d_model": 64, "d_kv": 32, "d_ff": 128, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 1},
+    ),
+    "bart": ("BartConfig", "BartForConditionalGeneration", BART),
+    "mbart": ("MBartConfig", "MBartForConditionalGeneration", BART),
+    "pegasus": ("PegasusConfig", "PegasusForConditionalGeneration", BART),
+    "marian": ("MarianConfig", "MarianMTModel", BART),
+    "blenderbot": ("BlenderbotConfig", "BlenderbotForConditionalGeneration", BART),
+    "bert": ("BertConfig", "BertForMaskedLM", {**SIZE, "max_position_embeddings": 64}),
+    "roberta": ("RobertaConfig", "RobertaForMaskedLM", {**SIZE, "max_position_embeddings": 64}),
+    "distilbert": ("DistilBertConfig", "DistilBertForMaskedLM", DISTILBERT),
+    "deberta-v2": ("DebertaV2Config", "DebertaV2ForMaskedLM", DEBERTA),
+    "modernbert": ("ModernBertConfig", "ModernBertForMaskedLM", {**SIZE, "cls_token_id": 2, "sep_token_id": 3}),
+    "xlnet": ("XLNetConfig", "XLNetLMHeadModel", {"d_model": 64, "d_inner": 128, "n_layer": 2, "n_head": 2}),
+}
+CAUSAL = tuple(list(CLASSES)[: list(CLASSES).index("t5")])
+SEQ2SEQ = ("t5", "bart", "mbart", "pegasus", "marian", "blenderbot")
+CLASSIFIERS = (
+    "bert",
+    "roberta",
+    "distilbert",
+    "deberta-v2",
+    "modernbert",
+    "xlnet",
+    "llama",
+    "gpt2",
+    "gemma3_text",
+    "t5",
+    "bart",
+)
+
+
+def pretrained(folder: Path, name: str) -> Path:
+    """A tiny model of a class with random weights and its tokenizer: pad 1, begin 2, end 3."""
+    import torch
+    import transformers
+
+    from tests import tiny
+
+    config_class, model_class, keys = CLASSES[name]
+    words = tiny.tokenizer(folder)
+    ids = {"vocab_size": len(words), "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3}
+    torch.manual_seed(0)
+    model = getattr(transformers, model_class)(getattr(transformers, config_class)(**ids, **keys))
+    model.save_pretrained(folder)
+    return folder

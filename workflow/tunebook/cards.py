@@ -20,6 +20,7 @@ from tunebook.records import write_text
 from tunebook.reporting import typeset
 from tunebook.reporting.diagnosis import diagnose_run
 from tunebook.reporting.event_files import write_events
+from tunebook.reporting.head_words import head_words
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 
 TEMPLATE = "model_card.md.j2"
@@ -84,6 +85,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
     )
     environment.filters |= {name: getattr(typeset, name) for name in ("integer", "size", "duration", "plain", "score")}
     environment.filters |= {"metric_title": typeset.metric_title, "python": python, "yaml_value": yaml_value}
+    head = run.training["head"] if run.spec["task"] == "sequence-classification" else None
     skipped = run.training["unquantized_modules"] if run.training else []
     verdicts = diagnose_run(experiment, run)
     body = environment.get_template(TEMPLATE).render(
@@ -91,6 +93,8 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         experiment=experiment,
         run=run,
         base=experiment.base,
+        head=head,
+        head_words=head_words(head),
         folder=f"results/{study.record['study']}/runs/{run.name}",
         doubts=[verdict for verdict in verdicts if verdict.found],
         base_model=base_model(study, experiment),

@@ -17,6 +17,7 @@ from tunebook.finetuning import few_shot, finished, memorisation, metrics, neutr
 from tunebook.finetuning.batching import collator_for, rows_of_a_step, rows_seen
 from tunebook.finetuning.encoding import prompt_of
 from tunebook.finetuning.generation import answer, decoding_of
+from tunebook.finetuning.heads import find_head
 from tunebook.finetuning.likelihood import likeliest
 from tunebook.finetuning.losses import RowScore
 from tunebook.finetuning.matrices import shares
@@ -160,7 +161,7 @@ def _label_answers(
     """What the model answers to each row: generated, or the likeliest class of a classification head."""
     options = {"max_new_tokens": run["generation"]["max_new_tokens"], "batch_size": run["generation"]["batch_size"]}
     if run["task"] == "sequence-classification":
-        collate, names = collator_for(run["task"], tokenizer, model), run["dataset"]["labels"]
+        collate, names = collator_for(run["task"], tokenizer, model), model.config.id2label
         device = next(model.parameters()).device
 
         @torch.no_grad()
@@ -191,6 +192,8 @@ def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
     record |= shares(loaded[0], trained_whole=args.adapter is not None and run["adapter"] is None)
+    if head := find_head(run, args.model):
+        record["head"] = asdict(head)
     if run["task"] != "sequence-classification":
         record["decoding"] = asdict(decoding_of(*loaded[:2], run["generation"]["max_new_tokens"]))
     besides(run, *loaded[:3], _rows_seen(run, args.tokens, args.adapter), record)

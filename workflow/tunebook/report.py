@@ -35,6 +35,7 @@ from tunebook.reporting.curves import RUNNING_MEAN
 from tunebook.reporting.diagnosis import RULES, diagnose_run, validated_words
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
+from tunebook.reporting.head_words import head_words
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.published import REPRODUCED_RULE, comparability
@@ -115,6 +116,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "choice": choice,
         "runs": [run_part(experiment, run) for run in experiment.runs],
         "rivalry": rivalry(experiment, choice),
+        "head_words": head_words(experiment.base.evaluation.get("head")),
         "synthetic": experiment.dataset["synthetic"] or experiment.profile["synthetic"],
         "assembled": experiment.model["encoder_decoder"],  # of parts never trained together: the base cannot answer
         "comparability": comparability(experiment) if experiment.spec["published"] else None,

@@ -13,8 +13,9 @@ from tunebook.data.splits import read_split, write_tokens
 from tunebook.data.splitting import SPLITS
 from tunebook.errors import TunebookError
 from tunebook.finetuning.encoding import Encoded, encode
+from tunebook.finetuning.labels import classes_of
 from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.records import folder_in_place, read_spec, write_json
+from tunebook.records import folder_in_place, read_json, read_spec, write_json
 
 HISTOGRAM_BINS = 20
 
@@ -61,6 +62,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     spec = read_spec(args.study, "tokenize", args.experiment)
+    spec["labels"] = classes_of(read_json(args.model / "config.json"), spec["labels"]).labels  # in the head's own order
     tokenizer = load_tokenizer(args.model)
     lengths: dict[str, Any] = {"max_length": spec["max_length"]}
     with folder_in_place(args.output) as folder:

@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.devices import check_device, claim_device
+from tunebook.finetuning.heads import find_head
 from tunebook.finetuning.memory import free, is_out_of_memory, return_freed_memory, smaller_divisor
 from tunebook.finetuning.models import (
     add_adapter,
@@ -111,8 +113,9 @@ def _train_once(
         return resumed, facts
     model = load_model(run, model_folder, dropout=run["training"]["dropout"])
     collate = collator_for(run["task"], load_tokenizer(model_folder), model)
+    head = find_head(run, model_folder)
     torch.manual_seed(run["seed"])  # the adapter starts at random
-    model = add_adapter(model, run)
+    model = add_adapter(model, run, whole=head.modules if head else ())
     model.config.use_cache = False
     keeper = Keeper(
         schedule=schedule, patience=run["training"]["early_stopping_patience"], facts=facts, deadline=deadline
@@ -135,6 +138,7 @@ def _train_once(
         "device": _device_name(),
         **size_of(model),
     }
+    facts |= {"head": asdict(head)} if head else {}
     try:
         facts.setdefault("initial_validation_loss", trainer.validation_loss())
         facts.setdefault("validation_rows", _validation_rows(trainer))

@@ -24,8 +24,8 @@ from transformers.quantizers.base import get_keys_to_not_convert
 
 from tunebook.cost.program import LABELS, Attention, Batch, Block, Call, Made, Op, Program, Size, Stored
 from tunebook.errors import TunebookError
-from tunebook.finetuning.models import AUTO_CLASSES
 from tunebook.finetuning.names import DROPOUTS
+from tunebook.finetuning.pretrained import AUTO_CLASSES
 
 OWN, EXPLICIT = torch.bfloat16, torch.float32  # a dtype of its own shows where the model's code asks for float32
 MARK, MARK_STEP = 0.5, 0.001  # dropout shares that tell which key of the config a dropout follows

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
+from tunebook.errors import TunebookError
 from tunebook.finetuning.encoding import NO_LOSS
 
 
@@ -20,17 +22,23 @@ class Collator:
     Returns input_ids, attention_mask and labels, each (B, T); for seq2seq-lm labels and decoder_input_ids are (B, U); for
     sequence-classification labels are (B,). The decoder's input is the target moved one place to the right, made here and
     not in the model, so that the loss can be ours and the same for every architecture (see scoring).
+
+    `left`: whether input_ids are padded on the left; `class_token_id`: the id at which an encoder-decoder reads the class.
     """
 
     task: str
     pad_id: int
     decoder_start_id: int | None = None
+    left: bool = False
+    class_token_id: int | None = None
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         ids = [row["input_ids"] for row in rows]
+        if self.class_token_id is not None:
+            self._require_class_token(ids)
         batch = {
-            "input_ids": _padded(ids, self.pad_id),  # (B, T)
-            "attention_mask": _padded([[1] * len(row) for row in ids], 0),  # (B, T)
+            "input_ids": _padded(ids, self.pad_id, left=self.left),  # (B, T)
+            "attention_mask": _padded([[1] * len(row) for row in ids], 0, left=self.left),  # (B, T)
         }
         if self.task == "sequence-classification":
             return batch | {"labels": torch.tensor([row["labels"][0] for row in rows])}  # (B,)
@@ -40,13 +48,75 @@ class Collator:
             batch["decoder_input_ids"] = _padded(shifted, self.pad_id)  # (B, U)
         return batch
 
+    def _require_class_token(self, ids: list[list[int]]) -> None:
+        for row in ids:
+            if row.count(self.class_token_id) != 1:
+                raise TunebookError(
+                    f"found a row with {row.count(self.class_token_id)} end tokens (id {self.class_token_id}); an "
+                    "encoder-decoder reads the class at its end token, so that each row needs one at its end: take a "
+                    "tokenizer that ends each text with it, and texts that do not hold it"
+                )
+
 
 def collator_for(task: str, tokenizer: Any, model: Any) -> Collator:
-    """The collator of a task. Where there is no padding token the end token fills up: it is masked by its place."""
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return Collator(
-        task=task, pad_id=pad_id, decoder_start_id=model.config.decoder_start_token_id if task == "seq2seq-lm" else None
-    )
+    """The collator of a task.
+
+    A decoder that classifies finds the last token of a row by `config.pad_token_id`, which becomes the id that fills up
+    here. An encoder keeps its own, from which RoBERTa counts positions. Raises TunebookError where a decoder has no token to
+    start from, or a classifier cannot be padded.
+    """
+    config, classifies = model.config, task == "sequence-classification"
+    if not classifies:
+        pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        return Collator(task, pad_id, decoder_start_id=_decoder_start(model) if task == "seq2seq-lm" else None)
+    pad_id = _filler(tokenizer)
+    bidirectional = config.is_encoder_decoder or type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    if config.pad_token_id is None or not bidirectional:
+        for each in (config, config.get_text_config()):
+            each.pad_token_id = pad_id
+    if not config.is_encoder_decoder:
+        return Collator(task, pad_id, left=_reads_last_place(model))
+    config.decoder_start_token_id = _decoder_start(model)
+    return Collator(task, pad_id, class_token_id=config.eos_token_id)
+
+
+def _decoder_start(model: Any) -> int:
+    """The token that a decoder starts from: the config's, else the generation_config's, else, as `generate` has it, the token
+    that begins a text."""
+    config, generation = model.config, getattr(model, "generation_config", None)
+    told = (config.decoder_start_token_id, getattr(generation, "decoder_start_token_id", None), config.bos_token_id)
+    start = next((token for token in told if token is not None), None)
+    if start is None:
+        raise TunebookError(
+            f"found neither decoder_start_token_id nor bos_token_id in the config.json of this {config.model_type} model; its "
+            "decoder needs a token to start from: set decoder_start_token_id there (T5: its pad token, BART: its eos token)"
+        )
+    return start
+
+
+def _filler(tokenizer: Any) -> int:
+    """The id that fills up a classifier's rows: the padding token; without one a special token that ends no text, for a
+    decoder takes the last token of another id for the last of a row."""
+    end = tokenizer("a")["input_ids"][-1:]
+    special = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
+    found = next((token for token in special if token is not None and [token] != end), None)
+    if found is None:
+        raise TunebookError(
+            "the tokenizer has no padding token, and no other special token that ends no text; give it one (pad_token in "
+            "tokenizer_config.json)"
+        )
+    return found
+
+
+def _reads_last_place(model: Any) -> bool:
+    """Whether a classifier reads the class at the last place of a batch, as XLNet does, be there a token or padding."""
+    kinds = {module.summary_type for module in model.modules() if hasattr(module, "summary_type")}
+    if "mean" in kinds:
+        raise TunebookError(
+            f"found summary_type mean in the config.json of this {model.config.model_type} model: a mean over all places takes "
+            "in padding, so that a row's class depends on its batch; set summary_type to last or first"
+        )
+    return bool(kinds & {"last", "cls_index"})
 
 
 def longest_first(lengths: list[int]) -> list[int]:
@@ -112,8 +182,8 @@ def rows_seen(lengths: list[int], batch_size: int, seed: int, steps: int) -> set
 
 
 def blank_row(row: dict[str, Any], task: str) -> dict[str, Any]:
-    """A row without a supervised token, with the first ids of `row`: it adds nothing to a loss, a gradient or a count."""
-    ids = row["input_ids"][:2]
+    """A row without a supervised token, with the first and the last id of `row`: it adds nothing to a loss, a gradient or a count."""
+    ids = [row["input_ids"][0], row["input_ids"][-1]]  # the end among them, where a classifier looks for it
     return {"input_ids": ids, "labels": [NO_LOSS] * (len(ids) if task == "causal-lm" else 1)}
 
 
@@ -133,6 +203,7 @@ def padded_prompts(rows: list[list[int]], pad_id: int, side: str) -> dict[str, t
     return {"input_ids": padded(rows, pad_id), "attention_mask": padded([[1] * len(row) for row in rows], 0)}
 
 
-def _padded(rows: list[list[int]], fill: int) -> torch.Tensor:
+def _padded(rows: list[list[int]], fill: int, *, left: bool = False) -> torch.Tensor:
     width = max(map(len, rows))
-    return torch.tensor([row + [fill] * (width - len(row)) for row in rows])
+    blanks = ([fill] * (width - len(row)) for row in rows)
+    return torch.tensor([[*blank, *row] if left else [*row, *blank] for row, blank in zip(rows, blanks, strict=True)])

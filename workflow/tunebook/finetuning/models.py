@@ -6,18 +6,18 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.heads import Head, classes_in, find_head, name_classes
 from tunebook.finetuning.matrices import assert_adapted, elements_of, is_quantized, shares
-from tunebook.finetuning.memory import is_out_of_memory
-from tunebook.finetuning.names import DROPOUTS, HEADS
+from tunebook.finetuning.names import DROPOUTS
+from tunebook.finetuning.pretrained import Loaded, config_of, load_from
 from tunebook.finetuning.quantization import (
     COMPUTE_DTYPE,
     assert_quantized,
@@ -27,11 +27,6 @@ from tunebook.finetuning.quantization import (
     spared_modules,
 )
 
-AUTO_CLASSES = {
-    "causal-lm": AutoModelForCausalLM,
-    "seq2seq-lm": AutoModelForSeq2SeqLM,
-    "sequence-classification": AutoModelForSequenceClassification,
-}
 PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
 
 
@@ -64,66 +59,48 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
     should be quantized is not.
     """
     model_spec, quantization = run["model"], run["quantization"]
+    head = find_head(run, folder)
     config = _config(run, folder, dropout)
     if config.model_type == "falcon":
         let_falcon_be_quantized()
-    options: dict[str, Any] = {"dtype": COMPUTE_DTYPE[model_spec["dtype"]], "trust_remote_code": False}
+    options: dict[str, Any] = {"dtype": COMPUTE_DTYPE[model_spec["dtype"]], "device": present_device()}
     if quantization:
-        spared = _spared(run, folder, config)
+        spared = _spared(run, folder, config, head)
         options["quantization_config"] = quantization_config(quantization, model_spec["dtype"], spared)
-        options["device_map"] = {"": present_device()}
-    torch.manual_seed(run["seed"])  # a classification head starts at random
-    try:
-        model, loading = AUTO_CLASSES[run["task"]].from_pretrained(
-            folder, config=config, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
-        )
-        if not quantization:
-            model = model.to(present_device())
-    except (OSError, ValueError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise TunebookError(
-                f"{folder}: out of memory before the first row: the weights alone do not fit; quantize them (a method with "
-                "int8 or nf4), take a dtype of 16 bits, or a larger device"
-            ) from None
-        raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
-    _refuse_random_weights(run, model, loading["missing_keys"], folder)
-    keep_nf4_layout(model)
-    assert_quantized(model, quantization)
-    return model
+        options["device_map"] = {"": options.pop("device")}
+    if head:
+        options["ignore_mismatched_sizes"] = head.start == "replaced"
+    torch.manual_seed(run["seed"])  # a new head starts at random
+    loaded = load_from(folder, run["task"], config, **options)
+    _refuse_random_weights(run, loaded, head, folder)
+    keep_nf4_layout(loaded.model)
+    assert_quantized(loaded.model, quantization)
+    return loaded.model
 
 
-def _spared(run: dict[str, Any], folder: Path, config: Any) -> list[str]:
-    """What quantization leaves alone, found by loading the model without memory for its weights."""
-    try:
-        outline, loading = AUTO_CLASSES[run["task"]].from_pretrained(
-            folder, config=copy.deepcopy(config), local_files_only=True, output_loading_info=True, device_map="meta"
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise TunebookError(f"{folder}: not usable as a {run['task']} model: {str(error).splitlines()[0]}") from error
-    heads = HEADS if run["task"] == "sequence-classification" else ()  # trained whole, whether they are new or not
-    return sorted({*spared_modules(outline, loading["missing_keys"], run["model"]["skip_modules"]), *heads})
+def _spared(run: dict[str, Any], folder: Path, config: Any, head: Head | None) -> list[str]:
+    """What quantization leaves alone, found by loading the model without memory for its weights. A head is trained whole."""
+    options = {"device_map": {"": "meta"}, "ignore_mismatched_sizes": head is not None}
+    outline = load_from(folder, run["task"], copy.deepcopy(config), **options)
+    spared = spared_modules(outline.model, outline.at_random, run["model"]["skip_modules"])
+    return sorted({*spared, *(head.modules if head else ())})
 
 
-def _refuse_random_weights(run: dict[str, Any], model: torch.nn.Module, missing: Iterable[str], folder: Path) -> None:
-    """transformers draws weights at random that the files do not have, and only warns. New may be what is trained and no
-    part of the pretrained model: a classification head, and a pooler that the adapter saves whole."""
-    new = set(missing)
-    if run["task"] == "sequence-classification":
-        saved = run["adapter"]["modules_to_save"] if run["adapter"] else ["pooler"]
-        inside = f"{model.base_model_prefix}."
-        new = {name for name in new if name.startswith(inside) and not ("pooler" in saved and ".pooler." in name)}
-    if new:
+def _refuse_random_weights(run: dict[str, Any], loaded: Loaded, head: Head | None, folder: Path) -> None:
+    """transformers draws weights at random that the files do not have, and only warns. Only a head may start at random."""
+    inside = tuple(f"{module}." for module in head.modules) if head else ()
+    lost = {name for name in loaded.at_random if not name.startswith(inside)} if inside else loaded.at_random
+    if lost:
         raise TunebookError(
-            f"{folder}: its files lack {len(new)} weights of a {run['task']} model, {min(new)} among them, which would start at "
-            "random: fetch it again whole, or name the task that the model was made for"
+            f"{folder}: its files lack {len(lost)} weights of a {run['task']} model, {min(lost)} among them, which would start "
+            "at random: fetch it again whole, or name the task that the model was made for"
         )
 
 
 def _config(run: dict[str, Any], folder: Path, dropout: float | None) -> Any:
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    config = config_of(folder)
     if run["task"] == "sequence-classification":
-        options["num_labels"] = len(run["dataset"]["labels"])
-    config = AutoConfig.from_pretrained(folder, **options)
+        name_classes(config, classes_in(run, folder))
     if dropout is not None:
         named = [key for key in DROPOUTS if hasattr(config, key)]
         if not named:
@@ -135,8 +112,12 @@ def _config(run: dict[str, Any], folder: Path, dropout: float | None) -> Any:
     return config
 
 
-def add_adapter(model: torch.nn.Module, run: dict[str, Any]) -> torch.nn.Module:
-    """The model with a new adapter to train, or, for full finetuning, the model with every weight trainable."""
+def add_adapter(model: torch.nn.Module, run: dict[str, Any], *, whole: Sequence[str] = ()) -> torch.nn.Module:
+    """The model with a new adapter to train, or, for full finetuning, the model with every weight trainable.
+
+    `whole`: paths of modules that are trained whole and saved with the adapter, beside those of `modules_to_save`; they get
+    no adapter. Raises TunebookError with peft's reason where peft refuses.
+    """
     if run["adapter"] is None:
         return model.requires_grad_(True)
     from peft import (  # 3 s that the untouched model need not wait
@@ -150,22 +131,23 @@ def add_adapter(model: torch.nn.Module, run: dict[str, Any]) -> torch.nn.Module:
             model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
         )
     arguments = dict(run["adapter"])
-    for key in ("target_modules", "target_parameters", "modules_to_save"):
+    arguments["modules_to_save"] = [*arguments["modules_to_save"], *whole] or None
+    for key in ("target_modules", "target_parameters"):
         if not isinstance(arguments[key], str):
             arguments[key] = list(arguments[key]) or None
+    names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
     try:
         adapted = get_peft_model(model, LoraConfig(task_type=PEFT_TASKS[run["task"]], **arguments))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         if "lora_dropout" in str(error):
             raise TunebookError(
                 f"adapter.lora_dropout: found {arguments['lora_dropout']}; the experts of this {model.config.model_type} model are "
                 "parameters and no layers, and peft adapts parameters without dropout only: set adapter.lora_dropout to 0, or "
                 "list the layers of the attention under adapter.target_modules to leave the experts alone"
             ) from None
-        names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
         raise TunebookError(
-            f"adapter.target_modules: found {run['adapter']['target_modules']}, which the model does not have; its linear "
-            f"modules are: {', '.join(names)}, or all-linear ({str(error).splitlines()[0][:120]})"
+            f"adapter.target_modules: found {run['adapter']['target_modules']}; peft refuses: {' '.join(str(error).split())}; "
+            f"the model's linear modules are: {', '.join(names)}: name those that shall be adapted"
         ) from None
     if arguments["target_modules"] == "all-linear":
         assert_adapted(adapted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import resource
@@ -229,9 +230,19 @@ class Keeper(TrainerCallback):
             "wall_s": round(trainer.wall_s, 3),
         }
         if processes.is_first():
+            self._save_config(folder / f"checkpoint-{state.global_step}")
             checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.facts)
             checkpoints.thin(folder, state.best_global_step)
         self.saved = time.monotonic()
+
+    def _save_config(self, checkpoint: Path) -> None:
+        """Save a classifier's config beside its adapter: names of the classes, padding. (A whole model has its config.)"""
+        if self.trainer.data_collator.task != "sequence-classification" or (checkpoint / "config.json").exists():
+            return
+        config = copy.deepcopy(self.trainer.model.config)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config  # the base model is not stored quantized
+        config.save_pretrained(checkpoint)
 
 
 def peak_memory_bytes() -> int:
