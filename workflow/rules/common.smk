@@ -9,6 +9,7 @@ LIBRARY = (
 )
 sys.path.insert(0, str(LIBRARY))  # the library stands beside the rules
 
+from tunebook.claims import computed, refuse_other_sources
 from tunebook.cost.architectures import file_of
 from tunebook.cost.job import memory_mb, paces, runtime_minutes
 from tunebook.errors import TunebookError
@@ -31,6 +32,8 @@ shell.prefix(f"export PYTHONPATH={LIBRARY}; ")
 
 try:
     STUDY = validate(config, files=workflow.configfiles)
+    SPECS = fetching_specs(STUDY)
+    refuse_other_sources(SPECS, Path("results"), STUDY.study)
 except TunebookError as error:
     raise WorkflowError(str(error)) from None
 
@@ -40,7 +43,6 @@ RESULTS = f"results/{STUDY.study}"
 STUDY_FILE = f"{RESULTS}/study.json"
 RUNS = {run.name: run for run in runs_of(STUDY)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
-SPECS = fetching_specs(STUDY)
 PACES = paces(
     Path(RESULTS, "rehearsal.csv"),
     {name: run.spec["identity"] for name, run in RUNS.items()},
@@ -70,7 +72,7 @@ def code(stage):
 
 def identity(stage, name):
     """Hash of what a stage is told of a model, a data set or an experiment."""
-    return identity_of(SPECS[stage][name])
+    return identity_of(computed(SPECS[stage][name]))
 
 
 def local_files(source):

@@ -7,11 +7,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-from jinja2 import meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import nodes
 
 from tunebook.data.tabular import SHOWN, Refusal, Row
+from tunebook.data.templates import RowTemplates, TooCostly, computes, names_of
 from tunebook.errors import TunebookError
 
 
@@ -40,7 +39,7 @@ class Renderer:
 
     def __init__(self, spec: dict[str, Any], columns: list[str]) -> None:
         self.spec = spec
-        self.environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        self.environment = RowTemplates()
         self.columns = {key: spec[key] for key in ("messages", "label") if spec[key]}
         if "{{" in self.columns.get("label", ""):  # a label made by a template
             del self.columns["label"]
@@ -48,8 +47,9 @@ class Renderer:
         texts = {key: text for key, text in texts.items() if key not in self.columns}
         self.templates = {key: self.environment.from_string(text) for key, text in texts.items()}
         parsed = [self.environment.parse(text) for text in texts.values()]
+        self.limited = {key for key, tree in zip(texts, parsed, strict=True) if computes(tree)}
         available = {*columns, *spec["columns"]}
-        self.needed = set().union(*(meta.find_undeclared_variables(tree) for tree in parsed))
+        self.needed = set().union(*(names_of(tree) for tree in parsed))
         self.needed -= set(self.environment.globals) - available
         self.optional = set().union(*map(_asked_about, parsed))
         self.needed |= set(self.columns.values())
@@ -92,7 +92,10 @@ class Renderer:
         if key not in self.templates:
             return None
         try:
-            text = self.templates[key].render(values)
+            text = self.environment.fill(self.templates[key], values, limited=key in self.limited)
+            text.encode()  # half of a surrogate pair is no text
+        except TooCostly as error:
+            raise TunebookError(f"data set {self.spec['name']}: the {key} template took {error}; simplify it") from None
         except Exception as error:  # a template is a program: whatever it raises is for its author to read
             raise _Unusable(f"the {key} template failed: {error}", str(values)[:SHOWN]) from None
         if not text.strip():
