@@ -225,6 +225,33 @@ def test_another_study_shares_what_was_fetched(finished, config):
     assert planned(finished) == {}
 
 
+def test_another_source_under_a_name_that_a_study_uses_is_refused(finished, config):
+    """Both studies would fetch over each other; ours is refused before anything runs, and theirs has nothing to do."""
+    other = deepcopy(config) | {"study": "other"}
+    rows = finished / "sources" / "others.jsonl"
+    rows.write_text((finished / "sources" / "rows.jsonl").read_text().replace("profit", "sales"))
+    other["datasets"]["lines"]["source"]["path"] = str(rows)
+    write(finished, other)
+    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", "config/tiny.yaml"]
+    done = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert "datasets.lines: found" in told
+    assert "others.jsonl" in told
+    assert "but study tiny (results/tiny/study.json) has" in told
+    assert "rows.jsonl" in told
+    assert "give this data set another name" in told
+    assert "Traceback" not in told
+    write(finished, config)
+    assert "Nothing to be done" in snakemake(finished, "-n")
+
+
+def test_a_licence_in_other_words_fetches_nothing_again(finished, config):
+    config["datasets"]["lines"]["licence"] = "other words"
+    write(finished, config)
+    assert not {"fetch_dataset", "prepare", "train"} & planned(finished).keys()
+
+
 def test_what_a_stage_says_of_wrong_data_stands_on_the_terminal(finished, config):
     config["datasets"]["lines"]["prompt"] = "{{ txt }}"
     write(finished, config)

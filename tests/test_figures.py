@@ -10,10 +10,11 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import pytest
 
+from tests import records
 from tests.records import fake_study
 from tunebook.errors import TunebookError
 from tunebook.figures import write_figures
-from tunebook.records import read_json
+from tunebook.records import read_json, write_json
 from tunebook.reporting import score_figures
 from tunebook.reporting.curve_figures import draw_loss, draw_training, wants_log_scale
 from tunebook.reporting.figure_names import figure_names
@@ -54,6 +55,19 @@ def test_figures_are_svg_with_real_text(drawn):
             assert root.tag == "{http://www.w3.org/2000/svg}svg"
             assert path.stat().st_size < 120_000
             assert any(element.tag.endswith("}text") for element in root.iter())
+
+
+@pytest.mark.parametrize("label", [r"$\notacommand$", "$50-$100", r"a_{b}^c \$ $x$", "$"])
+def test_a_dollar_sign_is_text(tmp_path, monkeypatch, label):
+    monkeypatch.setattr(records, "LABELS", [label, "neutral", "negative"])
+    folder = records.fake_study(tmp_path, experiments=1)
+    study = read_json(folder / "study.json")
+    for experiment in study["experiments"].values():
+        experiment["title"] = f"title {label}"
+    write_json(folder / "study.json", study)
+    paths = write_figures(read_study(folder).experiments[0], tmp_path / "figures")
+    confusion = next(path for path in paths if path.name == "confusion.svg")
+    assert label in texts(confusion)
 
 
 def texts(path):

@@ -119,7 +119,7 @@ FAULTS = {  # case -> where the fault is, its name, the model asked for, what th
     "no hub": ("api", "garbage", {}, "is no answer of a hub.*does HF_ENDPOINT name a hub"),
     "another commit": ("api", "another commit", {}, f"asked for commit {COMMIT}, the server answered f"),
     "disk too small": ("api", "enormous", {}, r"GB are to be downloaded to .* has .* free; make room, or let HF_HOME"),
-    "secret said back": ("api", "echo", {}, "status 418.*the token"),
+    "secret said back": ("api", "echo", {}, r"status 418.*a secret"),
     "malicious pickle": ("", "", {"name": "small/evil"}, "pytorch_model-00001-of-00002.bin holds more than tensors"),
 }  # fmt: skip
 

@@ -13,9 +13,9 @@ from tests.configs import valid_config
 from tunebook.configuration.study import fetching_specs
 from tunebook.configuration.validation import validate
 from tunebook.data.sources import files_of
+from tunebook.digests import sha256_of
 from tunebook.errors import TunebookError
 from tunebook.fetch_dataset import fetch_dataset
-from tunebook.records import sha256_of
 
 MEMBERS = {
     "tiny_data/talks/a.yml": "conversations:\n- [Hello?, Hi!]\n- [How are you?, Fine., Really?, Yes]\n",

@@ -27,6 +27,7 @@ if workflow.deployment_settings.deployment_method and not IN_CLONE:
         f"the library that is installed in {LIBRARY}"
     )
 
+from tunebook.claims import computed, refuse_other_sources
 from tunebook.cost.architectures import file_of
 from tunebook.cost.job import memory_mb, paces, runtime_minutes
 from tunebook.deployment import EXPECTED, TEMPLATES
@@ -53,6 +54,8 @@ if ":" in str(LIBRARY):
 
 try:
     STUDY = validate(config, files=workflow.configfiles)
+    SPECS = fetching_specs(STUDY)
+    refuse_other_sources(SPECS, Path("results"), STUDY.study)
 except TunebookError as error:
     several = len(workflow.overwrite_configfiles) > 1
     hint = "\nSnakemake reads every word after --configfile as a config file: give targets before it"
@@ -64,7 +67,6 @@ RESULTS = f"results/{STUDY.study}"
 STUDY_FILE = f"{RESULTS}/study.json"
 RUNS = {run.name: run for run in runs_of(STUDY)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
-SPECS = fetching_specs(STUDY)
 PACES = paces(
     Path(RESULTS, "rehearsal.csv"),
     {name: run.spec["identity"] for name, run in RUNS.items()},
@@ -128,7 +130,7 @@ def tunebook_command(wildcards, resources):
 
 def identity(stage, name):
     """Hash of what a stage is told of a model, a data set or an experiment."""
-    return identity_of(SPECS[stage][name])
+    return identity_of(computed(SPECS[stage][name]))
 
 
 def architecture(source):

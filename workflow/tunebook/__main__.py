@@ -7,11 +7,13 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 
 from tunebook.deployment import check_copy
-from tunebook.errors import TunebookError
+from tunebook.errors import TunebookError, explained
 from tunebook.imports import LEFT_OUT, leave_out
 from tunebook.records import disk_is_full
+from tunebook.redaction import redacted
 
 DESCRIPTION = (
     "Run one stage of a study by itself. Snakemake runs all of them in order; `snakemake -n -p -f FILE` shows the command that "
@@ -34,6 +36,7 @@ STAGES = {
     "figures": "draw an experiment's figures",
     "cards": "write a model card and TensorBoard events beside each adapter",
     "report": "bind everything into one HTML file",
+    "verify": "say which published files are not as they were published",
     "schema": "print the config's JSON schema",
 }
 
@@ -53,23 +56,29 @@ def main(argv: list[str] | None = None, *, own_process: bool = False) -> int:
                 leave_out(LEFT_OUT.get(name, ()))
             stage = importlib.import_module(f"tunebook.{name.replace('-', '_')}")
             stage.arguments(stage_parser)
+        stage_parser.add_argument("--debug", action="store_true", help="print the traceback of an error, too")
     args = parser.parse_args(argv)
     try:
         check_copy(os.environ)
         stage.main(args)
-    except TunebookError as error:
-        _tell(f"tunebook {args.stage}: {error}")
-        return 2
-    except Exception as error:
-        if not disk_is_full(error):
-            raise
-        where = f" ({error.filename})" if getattr(error, "filename", None) else ""
-        _tell(f"tunebook {args.stage}: no space left{where}; nothing is half written: free some space and run again")
-        return 2
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if args.debug:
+            print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
+        _tell(f"tunebook {args.stage}: {redacted(_words(error))}")
+        return 2
     return 0
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TunebookError):
+        return str(error)
+    if disk_is_full(error):
+        where = f" ({error.filename})" if getattr(error, "filename", None) else ""
+        return f"no space left{where}; nothing is half written: free some space and run again"
+    return explained(error)
 
 
 def _tell(problem: str) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pandas
 
+from tunebook.claims import refuse_other_sources
 from tunebook.data.generators import GENERATORS
 from tunebook.data.provenance import provenance
 from tunebook.data.sources import files_of
 from tunebook.data.tabular import Refusal, Row, read_rows
 from tunebook.errors import TunebookError
-from tunebook.records import folder_in_place, identity_of, read_spec, write_json, write_parquet
+from tunebook.records import identity_of, read_spec, write_json, write_parquet
+from tunebook.storage import folder_in_place
 
 
 def fetch_dataset(spec: dict[str, Any], output: Path) -> None:
@@ -60,4 +62,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    fetch_dataset(read_spec(args.study, "fetch-dataset", args.dataset), args.output)
+    spec = read_spec(args.study, "fetch-dataset", args.dataset)
+    refuse_other_sources({"fetch-dataset": {args.dataset: spec}}, args.output.parent.parent, args.study.parent.name)
+    fetch_dataset(spec, args.output)

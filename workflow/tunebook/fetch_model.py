@@ -9,13 +9,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tunebook.claims import refuse_other_sources
 from tunebook.data.provenance import provenance
 from tunebook.data.sources import files_of
 from tunebook.data.sources.origin import Origin
 from tunebook.errors import TunebookError
 from tunebook.finetuning.pickled_weights import INDEX, convert
 from tunebook.finetuning.random_weights import write_random_model
-from tunebook.records import folder_in_place, read_json, read_spec, write_json
+from tunebook.records import read_json, read_spec, write_json
+from tunebook.storage import folder_in_place
 
 WEIGHTS_INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -179,4 +181,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    fetch_model(read_spec(args.study, "fetch-model", args.model), args.output)
+    spec = read_spec(args.study, "fetch-model", args.model)
+    refuse_other_sources({"fetch-model": {args.model: spec}}, args.output.parent.parent, args.study.parent.name)
+    fetch_model(spec, args.output)

@@ -1,4 +1,4 @@
-"""Reading and writing of result files. A file appears complete or not at all: written beside, then renamed."""
+"""Reading and writing of result files: published whole with a digest beside them, checked when they are read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
 
+from tunebook.digests import checked, digest_file, digest_line
 from tunebook.errors import TunebookError
+from tunebook.storage import replace_file
 
 
 def canonical_json(value: Any) -> str:
@@ -28,35 +29,13 @@ def identity_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256_of_folder(folder: Path) -> str:
-    """SHA-256 over names and contents of all files of a folder, in the order of their names.
-
-    provenance.json does not count: it holds the time at which the same files were fetched.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "provenance.json")
-    return hashlib.sha256(
-        canonical_json([[str(path.relative_to(folder)), sha256_of(path)] for path in files]).encode()
-    ).hexdigest()
-
-
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, force it to disk, then rename it into place."""
+    """Publish a file that `write` fills, and its digest beside it."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(partial)
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    digest_file(path).unlink(missing_ok=True)  # a digest never stands beside the bytes of another file
+    replace_file(path, write)
+    line = digest_line(path)
+    replace_file(digest_file(path), lambda partial: partial.write_text(line, encoding="utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -89,15 +68,29 @@ def disk_is_full(error: BaseException, folder: Path | None = None) -> bool:
     return folder is not None and folder.exists() and shutil.disk_usage(folder).free < 2**20
 
 
+class Record(dict):
+    """A record as it was read. A key that it lacks is the user's error, with the file's name."""
+
+    def __init__(self, values: dict[str, Any], path: Path) -> None:
+        super().__init__(values)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise TunebookError(
+            f"{self.path}: no {key!r} in it; another version of Tunebook wrote it: delete it and run the stage that makes it"
+        )
+
+
 def read_json(path: Path) -> Any:
-    """Read a record; a missing or broken one is the user's error, with the file's name."""
+    """Read a record; one that is missing, broken or not as it was published is the user's error, with the file's name."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(checked(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TunebookError(f"{path}: no such file; run the stage that makes it first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise TunebookError(f"{path}: not JSON ({error}); delete it and run the stage that makes it") from None
+    return Record(value, path) if isinstance(value, dict) else value
 
 
 def read_spec(study: Path, stage: str, name: str) -> dict[str, Any]:
@@ -106,20 +99,3 @@ def read_spec(study: Path, stage: str, name: str) -> dict[str, Any]:
     if name not in specs:
         raise TunebookError(f"{study}: {stage} knows no {name!r}; it has: {', '.join(specs)}")
     return specs[name]
-
-
-@contextmanager
-def folder_in_place(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path` that takes its place when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
-    partial.mkdir()
-    try:
-        yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -11,11 +11,13 @@ import pandas
 
 from tunebook.data.splits import read_split, write_tokens
 from tunebook.data.splitting import SPLITS
+from tunebook.digests import check_folder, digests_of
 from tunebook.errors import TunebookError
 from tunebook.finetuning.encoding import Encoded, encode
 from tunebook.finetuning.labels import classes_of
 from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.records import folder_in_place, read_json, read_spec, write_json
+from tunebook.records import read_json, read_spec, write_json
+from tunebook.storage import folder_in_place
 
 HISTOGRAM_BINS = 20
 
@@ -52,6 +54,12 @@ def _lengths(examples: list[Encoded], dropped: int) -> dict[str, Any]:
     }
 
 
+def _tokenizer_digests(model: Path) -> dict[str, str]:
+    """The digests of a model's files but for its weights, which tokens do not depend on."""
+    digests = read_json(model / "provenance.json")["digests"]
+    return {name: digest for name, digest in digests.items() if not name.endswith(".safetensors")}
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", type=Path, required=True, help="study.json")
     parser.add_argument("--experiment", required=True, help="name of the experiment")
@@ -62,6 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     spec = read_spec(args.study, "tokenize", args.experiment)
+    check_folder(args.model, _tokenizer_digests(args.model))
     spec["labels"] = classes_of(read_json(args.model / "config.json"), spec["labels"]).labels  # in the head's own order
     tokenizer = load_tokenizer(args.model)
     lengths: dict[str, Any] = {"max_length": spec["max_length"]}
@@ -69,7 +78,7 @@ def main(args: argparse.Namespace) -> None:
         for split in SPLITS:
             lines, lengths[split] = tokenize_rows(read_split(args.dataset, split), tokenizer, spec)
             write_tokens(folder / split, lines)
-        write_json(folder / "lengths.json", lengths)
+        write_json(folder / "lengths.json", lengths | {"digests": digests_of(folder)})
     train = lengths["train"]
     print(
         f"{args.experiment}: {train['rows']} training rows, {train['tokens']} tokens, {train['truncated']} cut to {spec['max_length']}"

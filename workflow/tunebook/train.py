@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunebook.data.splits import read_tokens
+from tunebook.digests import check_folder, digests_of, sha256_of
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
 from tunebook.finetuning.batching import collator_for
@@ -40,15 +41,14 @@ from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.finetuning.trainer import Keeper, TokenTrainer, largest_micro_batch, schedule_of, training_arguments
 from tunebook.records import (
     disk_is_full,
-    folder_in_place,
     identity_of,
     read_json,
-    sha256_of_folder,
     write_csv,
     write_json,
     write_parquet,
 )
 from tunebook.source_code import code_identity
+from tunebook.storage import folder_in_place, lock
 
 if TYPE_CHECKING:
     import pandas
@@ -222,6 +222,9 @@ def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict
     write_csv(output / "history.csv", history)
     facts = dict(facts)
     write_parquet(output / "validation.parquet", validation_of(facts.pop("validation_rows")))
+    digests = {f"adapter/{name}": digest for name, digest in digests_of(output / "adapter").items()}
+    digests["history.csv"] = sha256_of(output / "history.csv")
+    digests["validation.parquet"] = sha256_of(output / "validation.parquet")
     tokens = int(history["tokens"].max())
     record = {
         "run": run["run"],
@@ -230,6 +233,7 @@ def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict
         "seed": run["seed"],
         "versions": {name: version(name) for name in LIBRARIES} | {"python": sys.version.split()[0]},
         "data": data,
+        "digests": digests,
         **facts,
         "steps": state["global_step"],
         "epochs": round(state["epoch"], 4),
@@ -265,8 +269,14 @@ def main(args: argparse.Namespace) -> None:
     data = processes.from_first(_digests(args) if processes.is_first() else None)
     versions = {name: version(name) for name in LIBRARIES}
     work = args.checkpoints / identity_of([run["identity"], data, code_identity("train"), versions])
-    with checkpoints.sole_user(work) if processes.is_first() else nullcontext(False) as waited:
-        if processes.from_first(waited and _is_published(args.output, work)):
+    # a killed Snakemake leaves its jobs running, on a cluster for hours, and the next one starts them again beside them
+    alone = (
+        lock(work, "another process trains this very run: waiting for its end")
+        if processes.is_first()
+        else nullcontext()
+    )
+    with alone as held:
+        if processes.from_first(processes.is_first() and held.waited and _is_published(args.output, work)):
             if processes.is_first():
                 print(f"train {run['run']}: the other process has trained it", flush=True)
             return
@@ -274,7 +284,12 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _digests(args: argparse.Namespace) -> dict[str, str]:
-    return {"model": sha256_of_folder(args.model), "tokens": sha256_of_folder(args.tokens)}
+    """Hashes of the model's and the tokens' files. Raises TunebookError if they are not as they were published."""
+    records = {"model": args.model / "provenance.json", "tokens": args.tokens / "lengths.json"}
+    digests = {name: read_json(record)["digests"] for name, record in records.items()}
+    for name, record in records.items():
+        check_folder(record.parent, digests[name])
+    return {name: identity_of(files) for name, files in digests.items()}
 
 
 def _is_published(output: Path, work: Path) -> bool:

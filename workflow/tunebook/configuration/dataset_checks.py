@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
-from jinja2 import meta
-from jinja2.sandbox import SandboxedEnvironment
 
 from tunebook.configuration.config import Split
 from tunebook.configuration.raw import section_of, twice
 from tunebook.configuration.styles import STYLES, style_of, styled
 from tunebook.configuration.wording import shown
 from tunebook.data.labels import comparable, label_text
+from tunebook.data.templates import RowTemplates, impurities, names_of
 
 FORMAT_KEYS = {  # format -> what it takes beside its type
     "csv": ("encoding", "delimiter", "quoting", "names"),
@@ -88,13 +87,21 @@ def _label_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _template_problems(path: str, template: str) -> Iterator[str]:
-    environment = SandboxedEnvironment()
+    environment = RowTemplates()
     try:
-        environment.from_string(template)  # unknown filters and tests come to light only now
-        variables = meta.find_undeclared_variables(environment.parse(template)) - set(environment.globals)
+        tree = environment.parse(template)
+        impure = list(impurities(tree))
+        if not impure:
+            environment.from_string(template)  # unknown filters and tests come to light only now
+        variables = names_of(tree) - set(environment.globals)
     except jinja2.TemplateSyntaxError as error:
         yield f"{path}: found {shown(template)}; not a Jinja template: {error.message}"
         return
+    except (RecursionError, MemoryError, SyntaxError):  # of Python, which Jinja makes of a template
+        yield f"{path}: found {shown(template)}; too deeply nested for a template"
+        return
+    for what in impure:
+        yield f"{path}: found {what}; a template is a function of its row: the same row gives the same text each time"
     if not variables:
         yield (
             f"{path}: found {shown(template)}; it names no column, so that every row would be the same: use "

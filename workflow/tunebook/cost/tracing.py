@@ -45,7 +45,9 @@ def trace(config: dict[str, Any], task: str, *, encoder_decoder: bool = False) -
         raise
     except Exception as error:  # whatever a model's code does not do without data
         words = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise TunebookError(f"models of type {built.model_type} cannot be traced: {words}; rehearse the run instead") from None
+        raise TunebookError(
+            f"models of type {built.model_type} cannot be traced: {words}; rehearse the run instead"
+        ) from None
     if first != second:
         raise TunebookError(
             f"models of type {built.model_type} cannot be traced: the sizes of their tensors do not follow from rows and lengths "
@@ -105,9 +107,15 @@ def _sizes(model: torch.nn.Module, config: Any, task: str, point: int) -> Batch:
     most = min([MOST, *(limit for limit in positions if isinstance(limit, int) and limit > FEWEST)])
     primes = [n for n in range(most, FEWEST - 1, -1) if all(n % d for d in range(2, int(n**0.5) + 1))]
     free = [n for n in primes if not any(side % n == 0 for side in sides)]
-    clash = any(side % n == 0 for side in sides - {LABELS} for n in (*ROWS, LABELS if task == "sequence-classification" else ROWS[0]))
+    clash = any(
+        side % n == 0
+        for side in sides - {LABELS}
+        for n in (*ROWS, LABELS if task == "sequence-classification" else ROWS[0])
+    )
     if len(free) < 4 or clash:
-        raise TunebookError(f"models of type {config.model_type} cannot be traced with {most} positions; rehearse the run instead")
+        raise TunebookError(
+            f"models of type {config.model_type} cannot be traced with {most} positions; rehearse the run instead"
+        )
     return Batch(ROWS[point], free[2 * point], free[2 * point + 1])
 
 
@@ -136,9 +144,7 @@ def _cached(model: torch.nn.Module, inputs: dict[str, torch.Tensor], recorder: R
     kept = model.eval()(**inputs, use_cache=True).past_key_values
     model.train()
     parts = [kept.self_attention_cache, kept.cross_attention_cache] if model.config.is_encoder_decoder else [kept]
-    return tuple(
-        recorder.made(each) for part in parts for layer in part.layers for each in (layer.keys, layer.values)
-    )
+    return tuple(recorder.made(each) for part in parts for layer in part.layers for each in (layer.keys, layer.values))
 
 
 def _spared(model: torch.nn.Module, task: str) -> tuple[str, ...]:
@@ -340,9 +346,13 @@ class Recorder(TorchFunctionMode):
 
     # --- the program
 
-    def program(self, logits: torch.Tensor, cached: tuple[Made, ...], spared: tuple[str, ...], heads: tuple[str, ...]) -> Program:
+    def program(
+        self, logits: torch.Tensor, cached: tuple[Made, ...], spared: tuple[str, ...], heads: tuple[str, ...]
+    ) -> Program:
         """What was recorded; layers that are alike are one block."""
-        matrices = {self.weights[key] for key, (name, _) in self.linear.items() if self.weights[key] == f"{name}.weight"}
+        matrices = {
+            self.weights[key] for key, (name, _) in self.linear.items() if self.weights[key] == f"{name}.weight"
+        }
         left = {n: Stored(n, tuple(p.shape), n in matrices) for n, p in self.model.named_parameters()}
         blocks: dict[Block, int] = {}
         calls = []

@@ -6,15 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-from jinja2 import meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import nodes
 
 from tunebook.configuration.styles import looks_like
 from tunebook.data.conversations import Conversation, Unusable, clean, conversation, is_missing
 from tunebook.data.labels import Labels, NotALabel
 from tunebook.data.raw import SHOWN, Refusal, Row
 from tunebook.data.rows import opening, whole_text
+from tunebook.data.templates import RowTemplates, TooCostly, computes, names_of
 from tunebook.errors import TunebookError
 
 COLUMN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,40}")  # what most names of columns are like, and few values
@@ -51,7 +50,7 @@ class Renderer:
     def __init__(self, spec: dict[str, Any], columns: list[str]) -> None:
         self.spec = spec
         self.labels = Labels(spec["label_values"], spec["normalise_labels"])
-        self.environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        self.environment = RowTemplates()
         self.columns = {key: spec[key] for key in ("messages", "label") if spec[key]}
         if "{{" in self.columns.get("label", ""):  # a label made by a template
             del self.columns["label"]
@@ -64,8 +63,9 @@ class Renderer:
             for key, text in texts.items()
         }
         parsed = [self.environment.parse(text) for text in texts.values()]
+        self.limited = {key for key, tree in zip(texts, parsed, strict=True) if computes(tree)}
         available = {*columns, *spec["columns"]}
-        self.needed = set().union(*(meta.find_undeclared_variables(tree) for tree in parsed))
+        self.needed = set().union(*(names_of(tree) for tree in parsed))
         self.needed -= set(self.environment.globals) - available
         self.optional = set().union(*map(_asked_about, parsed))
         self.needed |= set(self.columns.values())
@@ -111,8 +111,11 @@ class Renderer:
         if columns["messages"] is not None:
             return whole_text(columns)
         keys = ("prompt", "text", "completion")
-        texts = [self.marked[key].render(values) if key in self.marked else columns[key] for key in keys]
+        texts = [self._marked_text(key, values) if key in self.marked else columns[key] for key in keys]
         return "\n".join(filter(None, texts))
+
+    def _marked_text(self, key: str, values: dict[str, Any]) -> str:
+        return self.environment.fill(self.marked[key], values, limited=key in self.limited)
 
     def _value(self, name: str, value: Any) -> Any:
         if name == self.spec["messages"]:
@@ -125,7 +128,10 @@ class Renderer:
         if key not in self.templates:
             return None
         try:
-            text = self.templates[key].render(values)
+            text = self.environment.fill(self.templates[key], values, limited=key in self.limited)
+            text.encode()  # half of a surrogate pair is no text
+        except TooCostly as error:
+            raise TunebookError(f"data set {self.spec['name']}: the {key} template took {error}; simplify it") from None
         except Exception as error:  # a template is a program: whatever it raises is for its author to read
             raise Unusable(f"the {key} template failed: {error}", str(values)[:SHOWN]) from None
         if not text.strip():

@@ -9,12 +9,15 @@ import pandas
 import pyarrow
 import pyarrow.ipc
 
+from tunebook.digests import check_folder, checked
+from tunebook.records import read_json
+
 TOKENS = "data-00000-of-00001.arrow"  # the name that `datasets` gives the only part of a data set
 
 
 def read_split(folder: Path, split: str) -> pandas.DataFrame:
     """Rows of one split of a prepared data set; absent values are None."""
-    frame = pandas.read_parquet(folder / f"{split}.parquet")
+    frame = pandas.read_parquet(checked(folder / f"{split}.parquet"))
     return frame.astype(object).where(frame.notna(), None)
 
 
@@ -27,6 +30,8 @@ def write_tokens(folder: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def read_tokens(folder: Path, split: str) -> list[dict[str, Any]]:
-    """The encoded rows of one split: row, input_ids, labels."""
+    """The encoded rows of one split: row, input_ids, labels. Raises TunebookError if they are not as they were written."""
+    digests = read_json(folder / "lengths.json")["digests"]
+    check_folder(folder, {name: digest for name, digest in digests.items() if name.startswith(f"{split}/")})
     files = sorted((folder / split).glob("data-*.arrow"))
     return [line for file in files for line in pyarrow.ipc.open_stream(file).read_all().to_pylist()]

@@ -6,16 +6,15 @@ all that determines the weights, so that a changed spec, code, data set or libra
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from tunebook.records import sha256_of, write_json
+from tunebook.digests import sha256_of
+from tunebook.records import canonical_json
+from tunebook.storage import flush, flush_below, replace_file
 
 SEAL = "complete.json"  # written last: its existence means that the checkpoint is whole
 KEPT = 2  # newest checkpoints to keep beside the best one: one to resume from, one in case that one is damaged
@@ -27,21 +26,34 @@ def step_of(checkpoint: Path) -> int:
 
 
 def seal(checkpoint: Path, facts: dict[str, Any]) -> None:
-    """Mark a checkpoint as whole: sizes and hashes of its files, and what the record of the run needs to know."""
-    hashes = {
+    """Mark a checkpoint as whole, once its files are on the disk: their hashes, and what the record of the run needs to know.
+
+    The seal has a digest of itself, and one form only: `read_seal` notices each flipped bit.
+    """
+    flush_below(checkpoint)
+    flush(checkpoint.parent)
+    files = {
         file.name: sha256_of(file) for file in sorted(checkpoint.iterdir()) if file.is_file() and file.name != SEAL
     }
-    write_json(checkpoint / SEAL, {"files": hashes, "facts": facts})
+    content = {"files": files, "facts": facts}
+    text = canonical_json({**content, "digest": _digest(content)})
+    replace_file(checkpoint / SEAL, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def read_seal(checkpoint: Path) -> dict[str, Any] | None:
     """A whole checkpoint's seal, else None: not sealed, cut short, or with other bytes than were written."""
     try:
-        sealed = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
-        whole = all(sha256_of(checkpoint / name) == digest for name, digest in sealed["files"].items())
-    except (OSError, ValueError, KeyError):
+        text = (checkpoint / SEAL).read_text(encoding="utf-8")
+        sealed = json.loads(text)
+        whole = text == canonical_json(sealed) and sealed.pop("digest") == _digest(sealed)
+        whole = whole and all(sha256_of(checkpoint / name) == digest for name, digest in sealed["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return sealed if whole else None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 def best_step(checkpoint: Path) -> int | None:
@@ -70,27 +82,3 @@ def thin(folder: Path, best: int | None) -> None:
     for checkpoint in found[:-KEPT]:
         if step_of(checkpoint) != best:
             shutil.rmtree(checkpoint)
-
-
-@contextlib.contextmanager
-def sole_user(folder: Path) -> Iterator[bool]:
-    """Hold a folder of checkpoints for this process alone; yields whether another one had to be waited for.
-
-    A killed Snakemake leaves its jobs running, on a cluster for hours, and the next one starts them again beside them.
-    Where a file system has no locks, there is none.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    waited = False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited = True
-        print("another process trains this very run: waiting for its end", flush=True)
-        lock.acquire()
-    except (NotImplementedError, OSError) as error:
-        print(f"no lock on {folder.parent} ({error}): see to it that no run is trained twice at once", flush=True)
-    try:
-        yield waited
-    finally:
-        lock.release()

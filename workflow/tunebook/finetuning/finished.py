@@ -11,6 +11,7 @@ import pandas
 import torch
 
 from tunebook.data.splits import read_split, read_tokens
+from tunebook.digests import check_folder
 from tunebook.finetuning.devices import claim_device
 from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
 from tunebook.finetuning.tokenizers import load_tokenizer
@@ -22,11 +23,17 @@ SPLIT = "test"
 def load(
     args: argparse.Namespace,
 ) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
-    """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them."""
+    """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them.
+
+    Raises TunebookError if one of them is not as it was published.
+    """
     claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
     run = read_json(args.run)
+    check_folder(args.model, read_json(args.model / "provenance.json")["digests"])
+    if args.adapter is not None:
+        check_folder(args.adapter.parent, read_json(args.adapter.parent / "training.json")["digests"])
     model = load_finetuned(run, args.model, args.adapter)
     tokens = read_tokens(args.tokens, SPLIT)
     return run, model, load_tokenizer(args.model), tokens, read_split(args.dataset, SPLIT)

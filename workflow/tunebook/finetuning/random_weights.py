@@ -10,8 +10,9 @@ from typing import Any
 
 from tunebook.cost.architectures import Architecture, read_architecture
 from tunebook.data.sources.origin import Origin
+from tunebook.digests import sha256_of
 from tunebook.errors import TunebookError
-from tunebook.records import sha256_of, write_json
+from tunebook.records import write_json
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")  # ids 0 to 3; the 256 bytes follow
 SPREAD = 0.02  # standard deviation of the weights, as most families start with

@@ -10,7 +10,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tunebook.records import folder_in_place
+from tunebook.records import write_with
+from tunebook.storage import folder_in_place
 
 NAME = "events.out.tfevents.0.tunebook"  # TensorBoard looks for "tfevents"; the same name for the same run
 COLUMNS = ("loss", "learning_rate", "grad_norm")
@@ -21,13 +22,18 @@ def write_events(history: pandas.DataFrame, folder: Path) -> Path:
 
     The time of an event is its training time in seconds: records hold no clock, so that equal runs give equal files.
     """
-    with folder_in_place(folder) as partial, (partial / NAME).open("wb") as handle:
+    with folder_in_place(folder) as partial:
+        write_with(partial / NAME, lambda file: _write(history, file))
+    return folder / NAME
+
+
+def _write(history: pandas.DataFrame, file: Path) -> None:
+    with file.open("wb") as handle:
         writer = RecordWriter(handle)
         writer.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())
         for line in history.to_dict("records"):
             writer.write(_event(line).SerializeToString())
         writer.flush()
-    return folder / NAME
 
 
 def _event(line: dict[str, float]) -> Event:

@@ -48,6 +48,7 @@ STYLE = {
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "text.color": INK,
+    "text.parse_math": False,  # labels and titles are other people's: a dollar sign is a dollar sign
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.labelsize": 8.5,

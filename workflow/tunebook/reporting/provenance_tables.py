@@ -23,7 +23,7 @@ def sources_table(study: Study, kind: str) -> Table:
                 Cell(_source_words(record["source"]), kind="long"),
                 Cell(str(record["revision"] or ABSENT), kind="long"),
                 Cell(record["sha256"] or ABSENT, kind="hash"),
-                Cell(record["licence"]),
+                Cell(study.record[kind][name]["licence"]),
                 cell(amount, integer(amount) if kind == "datasets" else count(amount)),
                 Cell(record["retrieved"]),
             )

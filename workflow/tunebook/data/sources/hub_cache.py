@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tunebook.errors import TunebookError
 from tunebook.records import read_json, write_json
+from tunebook.storage import flush
 
 CHUNK_BYTES = 1 << 22
 
@@ -72,7 +73,12 @@ class HubFile:
 
 def token() -> str | bool:
     """The hub's token, from the environment; False: none is sent, not even one that lies in a file."""
-    return os.environ.get("HF_TOKEN", "").strip() or False
+    value = os.environ.get("HF_TOKEN", "").strip()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise TunebookError(
+            "HF_TOKEN: found a space, a line break or another character that no token has; copy the token again, in one piece"
+        )
+    return value or False
 
 
 def listing(repository: Repository, commit: str) -> dict[str, HubFile]:
@@ -187,7 +193,9 @@ def _download(repository: Repository, commit: str, file: HubFile, blob: Path) ->
     if found != file.digest:
         partial.unlink()
         raise Damaged(f"{file.path}: found digest {found}, the hub's list says {file.digest}")
+    flush(partial)
     partial.replace(blob)
+    flush(blob.parent)
 
 
 def _digest_of(path: Path, file: HubFile) -> str:

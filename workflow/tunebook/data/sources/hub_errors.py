@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tunebook.data.sources import hub_cache
 from tunebook.errors import TunebookError
 from tunebook.records import disk_is_full
+from tunebook.redaction import redacted, without_user
 
 if TYPE_CHECKING:
     from tunebook.data.sources.hub_cache import Repository
@@ -25,7 +26,7 @@ def in_our_words(repository: Repository, revision: str) -> Iterator[None]:
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    place = constants.ENDPOINT
+    place = without_user(constants.ENDPOINT)
     try:
         yield
     except OfflineModeIsEnabled:
@@ -47,7 +48,7 @@ def in_our_words(repository: Repository, revision: str) -> Iterator[None]:
         words = f"{place} answered what is no answer of a hub ({error}); does HF_ENDPOINT name a hub?"
     else:
         return
-    raise TunebookError(f"{repository}: {_without_token(words)}") from None
+    raise TunebookError(f"{repository}: {redacted(' '.join(words.split()))}") from None
 
 
 def _of_status(error: Exception, repository: Repository, revision: str, place: str) -> str:
@@ -100,9 +101,3 @@ def _of_system(error: OSError, repository: Repository) -> str:
     if error.errno is None:  # huggingface_hub's own check of the length
         return f"a file came cut short ({str(error).splitlines()[0][:LONGEST]}); {AGAIN}"
     return f"{str(error)[:LONGEST]} in {cache}"
-
-
-def _without_token(text: str) -> str:
-    """One line, in which the token does not stand, whoever said it."""
-    secret, line = hub_cache.token(), " ".join(text.split())
-    return line.replace(secret, "(the token)") if secret else line

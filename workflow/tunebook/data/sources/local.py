@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.data.sources.origin import Origin
+from tunebook.digests import sha256_of
 from tunebook.errors import TunebookError
-from tunebook.records import sha256_of
 
 
 def fetch(source: dict[str, Any], workdir: Path) -> Origin:
