@@ -104,6 +104,7 @@ def _dataset(labels: bool) -> dict[str, Any]:
         "labels": LABELS if labels else None,
         "synthetic": labels,
         "note": "Made up for tests.",
+        "caution": "",
         "licence": "CC0-1.0",
     }
 

@@ -121,11 +121,11 @@ def test_a_comparable_validation_loss_is_judged_by_equivalence(tmp_path, theirs,
     history = pandas.read_csv(place / "history.csv")
     last = history.index[history["split"] == "validation"][-1]
     history.loc[last, "loss"] = 1.0
-    history.to_csv(place / "history.csv", index=False)
+    write_csv(place / "history.csv", history)
     rows = pandas.DataFrame(
         {"step": int(history["step"][last]), "row": range(12), "loss": [0.95, 1.05] * 6, "tokens": 9}
     )
-    rows.to_parquet(place / "validation.parquet")
+    write_parquet(place / "validation.parquet", rows)
     lines = published_table(read_study(folder)).set_index("loss")
     assert lines.loc["validation", "verdict"] == verdict
     assert lines.loc["validation", "difference"] == pytest.approx(1.0 - theirs)

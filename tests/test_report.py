@@ -176,17 +176,18 @@ def test_missing_templates_are_named(study, tmp_path):
         render(study, tmp_path)
 
 
-def test_a_medical_experiment_is_no_advice_and_an_assembled_model_no_rival(tmp_path):
+def test_a_caution_stands_beside_what_was_trained_and_an_assembled_model_is_no_rival(tmp_path):
     folder = fake_study(tmp_path, experiments=2)
     record = json.loads((folder / "study.json").read_text())
     record["experiments"]["experiment-1"]["title"] = "Medical vignettes"
+    record["datasets"]["lines"]["caution"] = "No answer is medical advice."
     record["models"]["parts"] = record["models"]["tiny"] | {"encoder_decoder": True}
     record["experiments"]["experiment-0"]["model"] = "parts"
     (folder / "study.json").write_text(json.dumps(record))
     shutil.copytree(folder.parent / "models" / "tiny", folder.parent / "models" / "parts")
     html = render(finish(folder), TEMPLATES)
-    assert "Nothing in this section is medical advice" in section(html, "experiment-experiment-1")
-    assert "Medical vignettes: for research only, not medical advice" in section(html, "summary").replace(" :", ":")
+    assert "Caution. No answer is medical advice." in section(html, "experiment-experiment-1").replace(" .", ".")
+    assert "Medical vignettes: No answer is medical advice." in section(html, "summary").replace(" :", ":")
     assert "cannot answer untrained; of the models that can, Medical vignettes" in section(html, "summary")
 
 

@@ -171,9 +171,9 @@ def shifted(folder, experiment, method, by):
     place = folder / "runs" / experiment / method / "seed-1"
     record = json.loads((place / "training.json").read_text())
     raised = record["best_validation_loss"] + by
-    (place / "training.json").write_text(json.dumps(record | {"best_validation_loss": raised}))
+    write_json(place / "training.json", record | {"best_validation_loss": raised})
     frame = pandas.read_parquet(place / "validation.parquet")
-    frame.assign(loss=frame["loss"] + by).to_parquet(place / "validation.parquet")
+    write_parquet(place / "validation.parquet", frame.assign(loss=frame["loss"] + by))
 
 
 def test_a_method_shown_to_be_worse_on_validation_rows_is_not_chosen(tmp_path):
@@ -191,9 +191,9 @@ def test_the_test_rows_take_no_part_in_the_choice(tmp_path):
     before = choose(read_study(folder).experiments[0])
     place = folder / "runs/experiment-0" / before.method / "seed-1"
     record = json.loads((place / "evaluation.json").read_text())
-    (place / "evaluation.json").write_text(json.dumps(record | {"loss": record["loss"] + 1}))
+    write_json(place / "evaluation.json", record | {"loss": record["loss"] + 1})
     frame = pandas.read_parquet(place / "predictions.parquet")
-    frame.assign(loss=frame["loss"] + 1).to_parquet(place / "predictions.parquet")
+    write_parquet(place / "predictions.parquet", frame.assign(loss=frame["loss"] + 1))
     after = read_study(folder).experiments[0]
     assert choose(after).method == before.method
     other = next(name for name in after.methods if name != before.method)

@@ -45,7 +45,6 @@ from tunebook.reporting.summary import summary
 from tunebook.statistics.paired import LEVEL, Difference, mcnemar
 from tunebook.tables import build_tables
 
-MEDICAL_WORDS = ("medic", "clinic", "medtext", "patient")
 EXAMPLE_CHARACTERS = 400
 
 
@@ -108,7 +107,6 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
     choice = choose(experiment)
     chosen = experiment.methods[choice.method][0] if choice else experiment.runs[0]
     pairs, left_out = exchanges(experiment, chosen)
-    told = f"{experiment.name} {experiment.title} {experiment.spec['dataset']}".lower()
     return {
         "experiment": experiment,
         "against_examples": against_examples(experiment, experiment.methods[chosen.method]),
@@ -127,7 +125,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "quantized": quantized_methods(experiment),
         "int8": int8_methods(experiment),
         "quantization_measured": bool(quantization_alone(experiment)),
-        "medical": any(word in told for word in MEDICAL_WORDS),
+        "caution": experiment.dataset["caution"],
         "examples": [_example(row) for row in experiment.profile["examples"]],
         "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
         "csv": {name: _data_uri(frame[frame["experiment"] == experiment.name]) for name, frame in tables.items()},

@@ -12,7 +12,7 @@ from typing import Any
 from tunebook.configuration.config import RESERVED_METHOD, Experiment, Method, Study
 from tunebook.records import identity_of
 
-DESCRIPTIVE = ("licence", "note", "rows")  # of a data set: they change nothing that is made of it
+DESCRIPTIVE = ("licence", "note", "caution", "rows")  # of a data set: they change nothing that is made of it
 BASE_SEED = 0  # the untouched model has no seed; its folder is named as the others are
 
 

@@ -31,7 +31,7 @@ def summary(study: Study, parts: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds": sum(run.training["wall_s"] for run in study.runs),
         "devices": list(dict.fromkeys(run.training["device"] for run in study.runs)),
         "synthetic": [part["experiment"].title for part in parts if part["synthetic"]],
-        "medical": [part["experiment"].title for part in parts if part["medical"]],
+        "cautions": [(part["experiment"].title, part["caution"]) for part in parts if part["caution"]],
     }
 
 
