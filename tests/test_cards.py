@@ -13,6 +13,7 @@ from tests.test_report import TEMPLATES
 from tunebook import cards
 from tunebook.cards import metadata, model_card
 from tunebook.finetuning.models import load_finetuned
+from tunebook.records import write_json
 from tunebook.reporting.event_files import write_events
 from tunebook.reporting.study_folder import read_study
 
@@ -63,7 +64,7 @@ def test_hub_ids_and_unknown_licences(tmp_path):
     record = json.loads((folder / "study.json").read_text())
     record["models"]["tiny"] |= {"source": {"type": "hub", "id": "owner/model"}, "licence": "OPT licence"}
     record["datasets"]["toys"]["source"] = {"type": "hub", "id": "owner/rows"}
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     experiment = read_study(folder).experiments[0]
     told = metadata(experiment, experiment.runs[0]).to_dict()
     assert (told["base_model"], told["datasets"]) == ("owner/model", ["owner/rows"])

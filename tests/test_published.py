@@ -16,6 +16,7 @@ from tests.test_paper import FILE
 from tests.test_report import TEMPLATES, finish, section
 from tunebook.configuration.study import resolved
 from tunebook.configuration.validation import validate
+from tunebook.records import write_csv, write_json, write_parquet
 from tunebook.report import render
 from tunebook.reporting.published import comparability, source_name
 from tunebook.reporting.study_folder import Experiment, read_study
@@ -116,7 +117,7 @@ def test_a_comparable_validation_loss_is_judged_by_equivalence(tmp_path, theirs,
     told |= {"model": "fake-wheel", "dataset": "toys", "comparable": True}
     told["losses"] = [{"epoch": 2, "training_loss": 0.5, "validation_loss": theirs}]
     record["datasets"]["toys"]["source"] = {"type": "wheel", "package": "toys"}
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     (place,) = folder.glob("runs/experiment-0/int8-lora/*")
     history = pandas.read_csv(place / "history.csv")
     last = history.index[history["split"] == "validation"][-1]
@@ -138,7 +139,7 @@ def test_a_published_epoch_that_was_not_reached_has_no_difference(tmp_path):
     record["experiments"]["experiment-0"]["published"]["losses"].append(
         {"epoch": 7, "training_loss": 0.5, "validation_loss": None}
     )
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     line = build_tables(read_study(folder))["published"].iloc[-1]
     assert line["epoch"] == 7
     assert math.isnan(line["our_epoch"])
@@ -150,12 +151,12 @@ def test_figures_of_another_epoch_keep_theirs_and_are_held_against_nothing(tmp_p
     folder = fake_study(tmp_path, experiments=1, methods=1)
     record = json.loads((folder / "study.json").read_text())
     record["experiments"]["experiment-0"]["published"] |= {"model": "fake-wheel", "dataset": "toys", "comparable": True}
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     (file,) = folder.glob("runs/experiment-0/int8-lora/*/history.csv")
     history = pandas.read_csv(file)
-    history.assign(epoch=history["epoch"] / 10).to_csv(file, index=False)  # ends after 0.2 epochs
+    write_csv(file, history.assign(epoch=history["epoch"] / 10))  # ends after 0.2 epochs
     record["datasets"]["toys"]["source"] = {"type": "wheel", "package": "toys"}
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     study = read_study(folder)
     table = build_tables(study)["published"]
     assert table["epoch"].tolist() == [1, 2, 2]

@@ -14,6 +14,7 @@ import pytest
 from tests.records import HOSTILE, fake_study
 from tunebook.errors import TunebookError
 from tunebook.figures import write_figures
+from tunebook.records import write_json
 from tunebook.report import render
 from tunebook.reporting import typeset
 from tunebook.reporting.answers import exchanges, marked
@@ -183,7 +184,7 @@ def test_a_caution_stands_beside_what_was_trained_and_an_assembled_model_is_no_r
     record["datasets"]["lines"]["caution"] = "No answer is medical advice."
     record["models"]["parts"] = record["models"]["tiny"] | {"encoder_decoder": True}
     record["experiments"]["experiment-0"]["model"] = "parts"
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     shutil.copytree(folder.parent / "models" / "tiny", folder.parent / "models" / "parts")
     html = render(finish(folder), TEMPLATES)
     assert "Caution. No answer is medical advice." in section(html, "experiment-experiment-1").replace(" .", ".")
@@ -209,7 +210,7 @@ def test_differences_are_marked_on_both_sides(tmp_path):
         for file in folder.glob(f"runs/experiment-1/{run}/*/samples.json"):
             samples = json.loads(file.read_text())
             samples[0]["completion"] = words
-            file.write_text(json.dumps(samples))
+            write_json(file, samples)
     html = render(finish(folder), TEMPLATES)
     assert "a <del>red</del> cat sat down <del>here</del>" in html
     assert "a <ins>blue</ins> cat sat down <ins>there</ins>" in html
@@ -219,11 +220,11 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     folder = fake_study(tmp_path, experiments=3, methods=1)
     record = json.loads((folder / "study.json").read_text())
     record["experiments"]["experiment-1"]["mends"] = "experiment-2"
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     for file in folder.glob("runs/experiment-1/int8-lora/*/run.json"):
         spec = json.loads(file.read_text())
         spec["training"] |= {"learning_rate": 5e-5, "evals_per_epoch": 4.0}
-        file.write_text(json.dumps(spec))
+        write_json(file, spec)
     html = render(finish(folder), TEMPLATES)
     said = section(html, "summary")
     assert "Experiment 2 : validation loss is lowest after epoch 0.75" in said
@@ -239,7 +240,7 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     # On other rows the difference cannot be taken row by row
     record["datasets"]["others"] = record["datasets"]["lines"] | {"source": {"type": "path", "path": "others.csv"}}
     record["experiments"]["experiment-2"]["dataset"] = "others"
-    (folder / "study.json").write_text(json.dumps(record))
+    write_json(folder / "study.json", record)
     shutil.copytree(folder / "datasets" / "lines", folder / "datasets" / "others")
     shutil.copytree(folder.parent / "datasets" / "lines", folder.parent / "datasets" / "others")
     html = render(read_study(folder), TEMPLATES)
@@ -292,7 +293,7 @@ def test_a_recommended_method_whose_answers_are_bad_is_recommended_with_that_wor
     for file in folder.glob("runs/experiment-1/qlora/*/samples.json"):
         (first, *rest) = json.loads(file.read_text())
         bad = [first | {"prompt": f"{at}", "completion": "- " * 30, "stopped": False} for at in range(3)]
-        file.write_text(json.dumps([first, *bad, *rest]))
+        write_json(file, [first, *bad, *rest])
     said = section(render(finish(folder), TEMPLATES), "summary")
     assert "price? qlora : held-out" in said
     assert "Mind its answers : 3 of 5 answers repeat themselves and 3 of 5 answers do not end" in said
@@ -331,7 +332,7 @@ def test_rows_that_ask_the_same_are_shown_once_with_all_references(tmp_path):
     for run in (experiment.base, *experiment.runs):
         sample = run.samples()[1] | {"completion": "neutral"}
         samples = [sample | {"reference": "positive"}, sample | {"reference": "Neutral"}]
-        (run.folder / "samples.json").write_text(json.dumps(samples))
+        write_json(run.folder / "samples.json", samples)
     pairs, left_out = exchanges(experiment, experiment.runs[0])
     assert len(pairs) == 1
     assert left_out == 0

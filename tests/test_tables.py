@@ -9,6 +9,7 @@ import pytest
 
 from tests.records import fake_study
 from tunebook.errors import TunebookError
+from tunebook.records import write_json, write_parquet
 from tunebook.reporting.comparison import choose, loss_difference
 from tunebook.reporting.contests import AgainstExamples
 from tunebook.reporting.report_tables import losses_table, methods_table, metrics_table
@@ -152,6 +153,7 @@ def test_an_unfinished_run_is_named(tmp_path):
 
 def test_a_broken_record_is_named(tmp_path):
     folder = fake_study(tmp_path, experiments=1)
+    (folder / ".study.json.sha256").unlink()
     (folder / "study.json").write_text('{"study":')
     with pytest.raises(TunebookError, match=r"study\.json: not JSON"):
         read_study(folder)

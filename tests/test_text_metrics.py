@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from scipy.stats import binomtest
 
 from tests.records import fake_study
+from tunebook.records import write_json
 from tunebook.reporting import text_metrics
 from tunebook.reporting.answers import exchanges
 from tunebook.reporting.report_tables import metrics_table
@@ -101,7 +100,7 @@ def test_scored_rows_count_and_are_not_shown(tmp_path):
     experiment = read_study(fake_study(tmp_path, experiments=2)).experiments[1]
     for run in (experiment.base, *experiment.runs):
         more = [run.samples()[1] | {"prompt": f"More {at}", "source": "scored"} for at in range(10)]
-        (run.folder / "samples.json").write_text(json.dumps(run.samples() + more))
+        write_json(run.folder / "samples.json", run.samples() + more)
     experiment = read_study(tmp_path / "fake").experiments[1]
     assert experiment.base.rows_of("rouge_l") == 11
     pairs, left_out = exchanges(experiment, experiment.runs[0])

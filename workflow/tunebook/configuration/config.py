@@ -214,7 +214,9 @@ class Dataset(Section):
     split: Split = Split()
     licence: Text = Field(description="licence of the data")
     note: str = Field("", description="what a reader of the report must know about this data set")
-    caution: str = Field("", description="a warning that the report and model cards print beside what was trained on it")
+    caution: str = Field(
+        "", description="a warning that the report and model cards print beside what was trained on it"
+    )
 
     @property
     def label_names(self) -> tuple[str, ...]:
