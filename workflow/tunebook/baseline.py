@@ -20,6 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from tunebook.digests import checked
 from tunebook.finetuning import metrics
 from tunebook.records import read_spec, write_json, write_parquet
 
@@ -80,7 +81,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     names = read_spec(args.study, "tokenize", args.experiment)["labels"]
-    train, test = (pandas.read_parquet(args.dataset / f"{split}.parquet") for split in ("train", SPLIT))
+    train, test = (pandas.read_parquet(checked(args.dataset / f"{split}.parquet")) for split in ("train", SPLIT))
     found, predictions = baselines(train, test, names)
     record = {
         "experiment": args.experiment,

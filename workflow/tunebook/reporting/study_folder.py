@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas
 
+from tunebook.digests import checked
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
 from tunebook.reporting.curves import by_epoch
@@ -73,7 +74,7 @@ class Run:
     def scores(self) -> pandas.DataFrame:
         """One line a held-out row, its texts left out: index row; loss (nats a token), tokens, correct (or None)."""
         columns = ["row", "loss", "tokens", "correct"]
-        return pandas.read_parquet(self.folder / "predictions.parquet", columns=columns).set_index("row")
+        return pandas.read_parquet(checked(self.folder / "predictions.parquet"), columns=columns).set_index("row")
 
     @cached_property
     def epochs(self) -> pandas.DataFrame:
@@ -118,7 +119,7 @@ class Baseline:
     @cached_property
     def scores(self) -> pandas.DataFrame:
         """One line a held-out row: index row; correct."""
-        frame = pandas.read_parquet(self.folder / f"{self.experiment}.parquet").set_index("row")
+        frame = pandas.read_parquet(checked(self.folder / f"{self.experiment}.parquet")).set_index("row")
         return pandas.DataFrame({"correct": frame[self.method] == frame["reference"]})
 
 
@@ -138,7 +139,7 @@ class Prompted(Baseline):
     def scores(self) -> pandas.DataFrame:
         """One line a held-out row: index row; loss (nats a token), tokens, correct (or None)."""
         columns = {"row": "row", "few_shot_loss": "loss", "tokens": "tokens", "few_shot_correct": "correct"}
-        frame = pandas.read_parquet(self.folder / "predictions.parquet", columns=list(columns))
+        frame = pandas.read_parquet(checked(self.folder / "predictions.parquet"), columns=list(columns))
         return frame.rename(columns=columns).set_index("row")
 
 
@@ -291,5 +292,5 @@ def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) 
         spec=read_json(place / "run.json"),
         evaluation=read_json(place / "evaluation.json"),
         training=read_json(place / "training.json") if trained else None,
-        history=pandas.read_csv(place / "history.csv") if trained else None,
+        history=pandas.read_csv(checked(place / "history.csv")) if trained else None,
     )
