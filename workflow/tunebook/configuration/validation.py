@@ -65,14 +65,17 @@ def _plain(value: Any, path: str, above: tuple[int, ...], problems: list[str], v
         return None
     above = (*above, id(value))
     if isinstance(value, Mapping):
-        return {_key(key, path, problems): _plain(each, _at(path, key), above, problems, values) for key, each in value.items()}
+        return {
+            _key(key, path, problems): _plain(each, _at(path, key), above, problems, values)
+            for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_plain(each, _at(path, index), above, problems, values) for index, each in enumerate(value)]
     if isinstance(value, int) and not -LARGEST < value < LARGEST:
         problems.append(f"{path}: found a number of {value.bit_length()} bits; write a smaller one")
         return None
     if isinstance(value, str) and not _is_unicode(value):
-        problems.append(f"{path}: found {ascii(value)}, which has half of a surrogate pair; write the whole character")
+        problems.append(f"{path}: found {value!a}, which has half of a surrogate pair; write the whole character")
         return None
     if value is None or isinstance(value, str | bool | int | float):
         return value

@@ -20,6 +20,7 @@ import pyarrow
 import pyarrow.parquet
 import yaml
 
+from tunebook.data.budgets import check_parquet, check_text, check_yaml
 from tunebook.errors import TunebookError
 
 CELL_CHARACTERS = 10_000_000  # the longest cell that is read
@@ -99,6 +100,7 @@ def _checked(row: Row) -> Row | Refusal:
 
 def _decoded(file: Path, encoding: str) -> str:
     """The file's text without a byte order mark; line ends become \\n. A wrong encoding is an error, with its line."""
+    check_text(file)
     data = file.read_bytes()
     for beginning, what in BINARY.items():
         if data.startswith(beginning):
@@ -239,7 +241,10 @@ class _TextLoader(yaml.CSafeLoader):
 
 def _yaml_records(file: Path, text: str, key: str | None) -> Any:
     try:
+        check_yaml(file, text)
         value = yaml.load(text, Loader=_TextLoader)
+    except TunebookError:
+        raise
     except Exception as error:  # PyYAML lets through whatever Python raises at a tag such as !!int
         raise TunebookError(f"{file.name}: not YAML: {' '.join(str(error).split())}") from None
     return _below(file, value, key)
@@ -287,10 +292,18 @@ def _literal(file: Path, key: str, node: ast.expr) -> Any:
 
 def _parquet(file: Path) -> Iterator[Row]:
     try:
+        check_parquet(file, pyarrow.parquet.read_metadata(file))
         table = pyarrow.parquet.read_table(file)
     except (pyarrow.ArrowException, OSError) as error:
         raise TunebookError(
             f"{file.name}: not a Parquet file ({' '.join(str(error).split())[:120]}); declare its format"
         ) from None
-    for number, values in enumerate(table.to_pylist(), start=1):
+    try:
+        records = table.to_pylist()
+    except (ValueError, OverflowError, TypeError, KeyError) as error:  # a year beyond 9999, a zone that nobody knows
+        raise TunebookError(
+            f"{file.name}: a column holds dates or times that Python cannot hold ({' '.join(str(error).split())[:120]}); write "
+            "them as text"
+        ) from None
+    for number, values in enumerate(records, start=1):
         yield Row(file.name, number, values)
