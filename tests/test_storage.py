@@ -69,13 +69,15 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not
     assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, "made"]
 
 
-def test_a_partial_folder_that_is_taken_away_is_not_made_again(tmp_path):
-    with (
-        pytest.raises(TunebookError, match="removed while it was written; nothing was published"),
-        folder_in_place(tmp_path / "made") as folder,
-    ):
+def _made_without_its_folder(path: Path) -> None:
+    with folder_in_place(path) as folder:
         shutil.rmtree(folder)
         write_json(folder / "provenance.json", {})
+
+
+def test_a_partial_folder_that_is_taken_away_is_not_made_again(tmp_path):
+    with pytest.raises(TunebookError, match="removed while it was written; nothing was published"):
+        _made_without_its_folder(tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from tunebook.errors import escaped
 from tunebook.finetuning.names import HEADS
 from tunebook.records import write_text
 from tunebook.reporting import typeset
@@ -99,7 +100,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         prompt=(run.spec["prompts"] or ["..."])[0],
         sources={kind: _source(study, kind, experiment) for kind in ("models", "datasets")},
     )
-    return f"---\n{metadata(experiment, run).to_yaml()}\n---\n\n{body.strip()}\n"
+    return escaped(f"---\n{metadata(experiment, run).to_yaml()}\n---\n\n{body.strip()}\n")
 
 
 def yaml_value(value: Any) -> str:
