@@ -58,7 +58,7 @@ def logs_say(folder: Path, words: str) -> int:
 
 def held(folder: Path, method: str, snakemake: subprocess.Popen, *, other_than: str = "") -> dict[str, str]:
     """Wait for the trainer of a method to have a checkpoint, and stop it there. Returns its environment, and its `id`."""
-    log = folder / f"results/tiny/logs/train/words.{method}.seed-0.log"
+    log = folder / f"results/tiny/logs/train/words/{method}.seed-0.log"
 
     def trainer() -> dict[str, str] | None:
         if text_of(log).count("eval_loss") < 2:  # then the checkpoint of the first is whole

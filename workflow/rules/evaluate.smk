@@ -11,9 +11,9 @@ rule evaluate:
         record=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/evaluation.json",
         predictions=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/predictions.parquet",
     log:
-        f"{RESULTS}/logs/evaluate/{{experiment}}.{{method}}.seed-{{seed}}.log",
+        f"{RESULTS}/logs/evaluate/{{experiment}}/{{method}}.seed-{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/evaluate/{{experiment}}/{{method}}.seed-{{seed}}.tsv"
     conda:
         "../../envs/tunebook.yaml"
     resources:
@@ -48,9 +48,9 @@ use rule evaluate as sample with:
     output:
         samples=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/samples.json",
     log:
-        f"{RESULTS}/logs/sample/{{experiment}}.{{method}}.seed-{{seed}}.log",
+        f"{RESULTS}/logs/sample/{{experiment}}/{{method}}.seed-{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/sample/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/sample/{{experiment}}/{{method}}.seed-{{seed}}.tsv"
     resources:
         gpu=1,
         mem_mb=memory_of("sample"),

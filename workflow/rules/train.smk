@@ -12,9 +12,9 @@ rule train:
         validation=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/validation.parquet",
         record=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/training.json",
     log:
-        f"{RESULTS}/logs/train/{{experiment}}.{{method}}.seed-{{seed}}.log",
+        f"{RESULTS}/logs/train/{{experiment}}/{{method}}.seed-{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train/{{experiment}}.{{method}}.seed-{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/train/{{experiment}}/{{method}}.seed-{{seed}}.tsv"
     conda:
         "../../envs/tunebook.yaml"
     resources:

@@ -16,6 +16,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from tunebook.deployment import TEMPLATES
+from tunebook.errors import escaped
 from tunebook.records import write_text
 from tunebook.reporting import typeset
 from tunebook.reporting.diagnosis import diagnose_run
@@ -102,7 +103,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         prompt=(run.spec["prompts"] or ["..."])[0],
         sources={kind: _source(study, kind, experiment) for kind in ("models", "datasets")},
     )
-    return f"---\n{metadata(experiment, run).to_yaml()}\n---\n\n{body.strip()}\n"
+    return escaped(f"---\n{metadata(experiment, run).to_yaml()}\n---\n\n{body.strip()}\n")
 
 
 def yaml_value(value: Any) -> str:

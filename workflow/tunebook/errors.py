@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import traceback
 from pathlib import Path
 
@@ -22,6 +23,9 @@ REMEDIES = {
 }
 
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
 class TunebookError(Exception):
     """Something the user can mend: the message says what was found, what is allowed and what to do."""
 
@@ -33,6 +37,11 @@ def printable(text: str) -> str:
     """The text as a terminal may show it. Messages quote data and configs, which may hold characters that move the cursor,
     colour what follows or turn the direction of writing: those come as escapes (`\\x1b`), but for line breaks and tabs."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter).strip("'") for letter in text)
+
+
+def escaped(text: str) -> str:
+    """The text for a file that people read: control characters and marks that turn the direction of writing as escapes."""
+    return CONTROL.sub(lambda found: ascii(found[0]).strip("'"), text)
 
 
 def explained(error: Exception) -> str:

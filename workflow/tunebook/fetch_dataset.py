@@ -45,6 +45,7 @@ def rows_of(spec: dict[str, Any], workdir: Path) -> tuple[list[Row | Refusal], d
         return rows, {"revision": f"seed {source['seed']}, {source['rows']} rows", "sha256": identity_of(records)}
     origin = files_of(source, workdir)
     rows = [row for file in origin.files for row in read_rows(file, spec["format"])]
+    origin.refuse_changed()
     return rows, {"revision": origin.revision, "sha256": origin.sha256}
 
 

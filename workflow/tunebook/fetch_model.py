@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tunebook.data.provenance import provenance
 from tunebook.data.sources import files_of
 from tunebook.data.sources.origin import Origin
 from tunebook.errors import TunebookError
+from tunebook.finetuning.chat_templates import check_chat_template
 from tunebook.finetuning.pickled_weights import INDEX, convert
 from tunebook.finetuning.random_weights import write_random_model
 from tunebook.records import read_json, read_spec, write_json
@@ -35,8 +36,10 @@ def fetch_model(spec: dict[str, Any], output: Path) -> None:
         else:
             origin = files_of(spec["source"], Path(workdir))
             _take(spec, origin, folder)
+            origin.refuse_changed()
         _refuse_unsafe(spec["name"], folder)
         _refuse_incomplete(spec["name"], folder)
+        check_chat_template(spec["name"], folder)
         if spec["encoder_decoder"]:
             _assemble_encoder_decoder(folder)
         parameters = _parameters(folder)
@@ -96,8 +99,18 @@ def _refuse_unsafe(name: str, folder: Path) -> None:
         raise TunebookError(
             f"model {name}: found {', '.join(pickles)}; pickled files are never opened: convert them to safetensors"
         )
-    if '"auto_map"' in (folder / "config.json").read_text(encoding="utf-8"):
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise TunebookError(
+            f"model {name}: its config.json holds {type(config).__name__}, not a mapping; take another revision"
+        )
+    if "auto_map" in config:
         raise TunebookError(f"model {name}: its config.json names code of its own (auto_map); remote code is never run")
+    if (kind := config.get("model_type")) not in _known_architectures():
+        raise TunebookError(
+            f"model {name}: found model_type {kind!r} in its config.json, which transformers {version('transformers')} does not "
+            "have; take a model of an architecture that it has"
+        )
 
 
 def _refuse_incomplete(name: str, folder: Path) -> None:
@@ -126,7 +139,14 @@ def _convert_gguf(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
-    model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**place)
+    except Exception as error:  # gguf and transformers raise whatever comes of reading wrong bytes
+        raise TunebookError(
+            f"{file.name}: not a GGUF file that transformers can convert ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}); fetch it again, or take the model as safetensors"
+        ) from None
     # transformers 5.23 marks the dequantized model as quantized and refuses to save it; the marks are removed
     for holder, mark in (
         (model, "hf_quantizer"),
@@ -137,7 +157,7 @@ def _convert_gguf(file: Path, folder: Path) -> None:
             delattr(holder, mark)
     model.is_quantized = False
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _assemble_encoder_decoder(folder: Path) -> None:
@@ -160,15 +180,21 @@ def _assemble_encoder_decoder(folder: Path) -> None:
 
 
 def _parameters(folder: Path) -> int:
-    """Number of stored parameters, read from the headers of the safetensors files."""
+    """Number of stored parameters. Raises TunebookError where a file is broken, or a weight is not a number (NaN)."""
+    import torch
     from safetensors import SafetensorError, safe_open
 
     count = 0
     for file in folder.glob("*.safetensors"):
         try:
-            with safe_open(file, framework="numpy") as tensors:
-                names = tensors.keys()
-                count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                    tensor = tensors.get_tensor(name)
+                    count += tensor.numel()
+                    if tensor.is_floating_point() and bool(torch.isnan(tensor.float()).any()):
+                        raise TunebookError(
+                            f"{file.name}: {name} holds NaN, which is no number; the weights are damaged: take another revision"
+                        )
         except SafetensorError as error:
             raise TunebookError(f"{file.name}: not a whole safetensors file ({error}); fetch it again") from None
     return count

@@ -16,6 +16,7 @@ from tunebook.data.dropped import Dropped, Pair, check_refusals
 from tunebook.data.raw import Refusal, Row
 from tunebook.data.rendering import Example, Renderer
 from tunebook.data.splitting import LEFT_OUT, SPLITS, split_rows
+from tunebook.digests import checked
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_csv, write_json, write_parquet
 
@@ -149,7 +150,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     spec = read_spec(args.study, "prepare", args.dataset)
-    frames, refusals, profile = prepare(spec, pandas.read_parquet(args.raw))
+    frames, refusals, profile = prepare(spec, pandas.read_parquet(checked(args.raw)))
     for name, frame in frames.items():
         write_parquet(args.output / f"{name}.parquet", frame)
     columns = ["file", "row", "reason", "found"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
 from tunebook.digests import checked, digest_file, digest_line
-from tunebook.errors import TunebookError
+from tunebook.errors import TunebookError, escaped
 from tunebook.storage import replace_file
 
 
@@ -48,7 +48,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, frame: pandas.DataFrame) -> None:
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+    """Write CSV. Text that a spreadsheet would compute (=cmd), or a terminal obey, is written so that neither does."""
+    write_text(path, frame.map(_csv_cell).to_csv(index=False, lineterminator="\n"))
+
+
+def _csv_cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = escaped(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text  # as spreadsheets mark a cell as text
 
 
 def write_parquet(path: Path, frame: pandas.DataFrame) -> None:

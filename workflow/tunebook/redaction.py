@@ -13,9 +13,10 @@ USER = re.compile(r"(?<=://)[^/\s@'\"]+@")  # what stands before the host of an 
 
 def redacted(text: str) -> str:
     """The text without tokens, passwords, and the user part of any address."""
+    text = USER.sub(f"{HIDDEN}@", text)
     for secret in sorted(_secrets(), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
-    return USER.sub(f"{HIDDEN}@", text)
+    return text
 
 
 def without_user(address: str) -> str:

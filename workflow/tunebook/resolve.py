@@ -9,6 +9,7 @@ from typing import Any
 from tunebook.check import read_study
 from tunebook.configuration.config import Study
 from tunebook.configuration.study import resolved, runs_of
+from tunebook.digests import is_intact
 from tunebook.records import canonical_json, read_json, write_json
 
 
@@ -20,7 +21,8 @@ def resolve(study: Study, output: Path) -> None:
 
 
 def _write_if_changed(file: Path, value: Any) -> None:
-    if not file.exists() or canonical_json(read_json(file)) != canonical_json(value):
+    """Leave alone what is as it should be: its time of change would make stages run again."""
+    if not file.exists() or not is_intact(file) or canonical_json(read_json(file)) != canonical_json(value):
         write_json(file, value)
 
 

@@ -74,14 +74,15 @@ def folder_in_place(path: Path) -> Iterator[Path]:
     with lock(path, f"another process makes {path}: waiting for its end") as held:
         partial = _partial(path, held)
         partial.mkdir()
-        made = partial.stat().st_ino
+        made = os.open(partial, os.O_RDONLY)  # held open, its number is given to no other folder
         try:
             yield partial
-            if not partial.exists() or partial.stat().st_ino != made:
+            if not (partial.exists() and os.path.samestat(os.fstat(made), partial.stat())):
                 raise TunebookError(f"{partial}: removed while it was written; nothing was published: run again")
             flush_below(partial)
             _swap(partial, path)
         finally:
+            os.close(made)
             shutil.rmtree(partial, ignore_errors=True)
 
 

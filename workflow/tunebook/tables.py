@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas
 
+from tunebook.errors import escaped
 from tunebook.records import write_csv, write_text
 from tunebook.reporting.comparison import loss_difference, over_seeds, share_removed
 from tunebook.reporting.contests import LabelContest, LossContest, label_contests, loss_contests
@@ -230,7 +231,8 @@ def write_tables(study: Study, folder: Path) -> None:
     for name, frame in tables.items():
         write_csv(folder / f"{name}.csv", frame)
     sections = [f"## {TITLES[name]}\n\n{markdown(frame)}\n" for name, frame in tables.items()]
-    write_text(folder / "tables.md", f"# {study.record['title']}: tables\n\n" + "\n".join(sections))
+    page = f"# {study.record['title']}: tables\n\n" + "\n".join(sections)
+    write_text(folder / "tables.md", escaped(page))
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -131,6 +131,8 @@ def _train_once(
         callbacks=[keeper, *([Progress(run["run"])] if processes.is_first() else [])],
     )
     keeper.trainer = trainer
+    kinds = [*facts.get("cpu_capabilities", []), torch.backends.cpu.get_cpu_capability()]
+    facts |= {"cpu_capabilities": list(dict.fromkeys(kinds))}
     facts |= {
         "micro_batch": micro_batch,
         "processes": processes.count(),

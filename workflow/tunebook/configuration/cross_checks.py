@@ -14,7 +14,7 @@ from tunebook.configuration.styles import styled
 from tunebook.configuration.wording import nearest, sentences, shown
 from tunebook.cost.architectures import shipped
 
-RESERVED_STUDIES = ("models", "datasets", "logs", "benchmarks")  # folders below results/ that all studies share
+RESERVED_STUDIES = ("models", "datasets", "logs", "benchmarks", "readme.md")  # below results/, for all studies
 SHARED_TRAINING = ("max_length", "max_target_length")  # an experiment's methods read the same tokens
 
 
@@ -24,10 +24,8 @@ def cross_problems(raw: Mapping[str, Any]) -> list[str]:
     datasets = {name: styled(dataset) for name, dataset in unstyled.items()}
     methods = mapping(raw, "methods") if "methods" in raw else _default_methods()
     problems = []
-    if raw.get("study") in RESERVED_STUDIES:
-        problems.append(
-            f"study: found {raw['study']}, a folder below results/ that all studies share; use another name"
-        )
+    if str(raw.get("study")).casefold() in RESERVED_STUDIES:
+        problems.append(f"study: found {raw['study']}, which stands below results/ for all studies; use another name")
     for name, dataset in unstyled.items():
         problems += dataset_problems(f"datasets.{name}", dataset)
     for name, method in methods.items():

@@ -91,8 +91,11 @@ def _template_problems(path: str, template: str) -> Iterator[str]:
     try:
         tree = environment.parse(template)
         impure = list(impurities(tree))
-        if not impure:
-            environment.from_string(template)  # unknown filters and tests come to light only now
+        for what in impure:
+            yield f"{path}: found {what}; a template is a function of its row: the same row gives the same text each time"
+        if impure:
+            return
+        environment.from_string(template)  # unknown filters and tests come to light only now
         variables = names_of(tree) - set(environment.globals)
     except jinja2.TemplateSyntaxError as error:
         yield f"{path}: found {shown(template)}; not a Jinja template: {error.message}"
@@ -100,8 +103,6 @@ def _template_problems(path: str, template: str) -> Iterator[str]:
     except (RecursionError, MemoryError, SyntaxError):  # of Python, which Jinja makes of a template
         yield f"{path}: found {shown(template)}; too deeply nested for a template"
         return
-    for what in impure:
-        yield f"{path}: found {what}; a template is a function of its row: the same row gives the same text each time"
     if not variables:
         yield (
             f"{path}: found {shown(template)}; it names no column, so that every row would be the same: use "

@@ -18,6 +18,8 @@ from tunebook.errors import TunebookError
 
 LABELS = re.compile(r"datasets\..*\.labels")  # where keys may be numbers and truth values: what the rows hold
 LARGEST = 2**63  # no number of a config is as large as this
+MOST_VALUES = 100_000  # aliases written out: ten levels of ten are 10^10 values in a file of a hundred lines
+DEEPEST = 50  # levels of nesting
 
 
 class ConfigError(TunebookError):
@@ -38,7 +40,7 @@ def validate(raw: Any, files: list[Path] = ()) -> Study:
     problems = [line for file in files for line in _repeated_keys(file)]
     if not isinstance(raw, Mapping) or not raw:
         raise ConfigError([*problems, f"(top): found {shown(raw)}; expected a mapping with study, models, ..."])
-    plain = _plain(raw, "", (), problems)
+    plain = _plain(raw, "", (), problems, values=iter(range(MOST_VALUES)))
     study = None
     try:
         study = Study.model_validate(plain)
@@ -50,24 +52,42 @@ def validate(raw: Any, files: list[Path] = ()) -> Study:
     return study
 
 
-def _plain(value: Any, path: str, above: tuple[int, ...], problems: list[str]) -> Any:
+def _plain(value: Any, path: str, above: tuple[int, ...], problems: list[str], values: Iterator[int]) -> Any:
     """A copy of `value` with nothing that JSON could not hold. What YAML can say beyond it (dates, sets, keys that are
-    not text, a part that contains itself) is added to `problems`. `above`: ids of the values that hold this one."""
+    not text, a part that contains itself) is added to `problems`. `above`: ids of the values that hold this one; `values`: ends
+    where there are too many of them."""
+    if next(values, None) is None or len(above) > DEEPEST:
+        raise ConfigError(
+            [
+                f"{path[:100]}: found more than {MOST_VALUES} values, or more than {DEEPEST} levels, with aliases written out; no "
+                "study has as many: write it without them"
+            ]
+        )
     if id(value) in above:
         problems.append(f"{path}: found an alias of a part that it stands in; write the part out")
         return None
     above = (*above, id(value))
     if isinstance(value, Mapping):
-        return {_key(key, path, problems): _plain(each, _at(path, key), above, problems) for key, each in value.items()}
+        return {
+            _key(key, path, problems): _plain(each, _at(path, key), above, problems, values)
+            for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_plain(each, _at(path, index), above, problems) for index, each in enumerate(value)]
+        return [_plain(each, _at(path, index), above, problems, values) for index, each in enumerate(value)]
     if isinstance(value, int) and not -LARGEST < value < LARGEST:
         problems.append(f"{path}: found a number of {value.bit_length()} bits; write a smaller one")
+        return None
+    if isinstance(value, str) and not _is_unicode(value):
+        problems.append(f"{path}: found {value!a}, which has half of a surrogate pair; write the whole character")
         return None
     if value is None or isinstance(value, str | bool | int | float):
         return value
     problems.append(f"{path}: found {shown(value)}, which YAML reads as {type(value).__name__}; write it in quotes")
     return str(value)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
 
 
 def _key(key: Any, path: str, problems: list[str]) -> str:
@@ -90,7 +110,7 @@ def _repeated_keys(file: Path) -> Iterator[str]:
     """Keys that stand twice in one mapping of a YAML file, with their lines."""
     try:
         root = yaml.compose(Path(file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         yield f"{file}: not readable as YAML: {' '.join(str(error).split())}"
         return
     stack, seen = [("", root)], set()

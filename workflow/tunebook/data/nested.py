@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tunebook.data.budgets import check_yaml
 from tunebook.data.delimited import numbered_lines
 from tunebook.data.raw import SHOWN, Refusal, Row
 from tunebook.data.record_shapes import records_in
@@ -23,7 +24,10 @@ def json_rows(file: str, text: str, form: dict[str, Any]) -> Iterator[Row | Refu
 
 def yaml_rows(file: str, text: str, form: dict[str, Any]) -> Iterator[Row | Refusal]:
     try:
+        check_yaml(file, text)
         value = yaml.load(text, Loader=_TextLoader)
+    except TunebookError:
+        raise
     except Exception as error:  # PyYAML lets through whatever Python raises at a tag such as !!int
         raise TunebookError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     return _rows(file, value, form)

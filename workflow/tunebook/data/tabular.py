@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from tunebook.data.budgets import check_parquet, check_text
 from tunebook.data.decoding import decoded
 from tunebook.data.delimited import delimited, separated
 from tunebook.data.nested import json_lines, json_rows, python_rows, yaml_rows
@@ -48,6 +49,7 @@ def read_rows(file: Path, form: dict[str, Any]) -> Iterator[Row | Refusal]:
 def _read(file: Path, form: dict[str, Any]) -> Iterator[Row | Refusal]:
     if form["type"] == "parquet":
         return _parquet(file)
+    check_text(file)
     data = file.read_bytes()
     for beginning, what in BINARY.items():
         if data.startswith(beginning):
@@ -66,10 +68,18 @@ def _checked(row: Row) -> Row | Refusal:
 
 def _parquet(file: Path) -> Iterator[Row]:
     try:
+        check_parquet(file, pyarrow.parquet.read_metadata(file))
         table = pyarrow.parquet.read_table(file)
     except (pyarrow.ArrowException, OSError) as error:
         raise TunebookError(
             f"{file.name}: not a Parquet file ({' '.join(str(error).split())[:120]}); declare its format"
         ) from None
-    for number, values in enumerate(table.to_pylist(), start=1):
+    try:
+        records = table.to_pylist()
+    except (ValueError, OverflowError, TypeError, KeyError) as error:  # a year beyond 9999, a zone that nobody knows
+        raise TunebookError(
+            f"{file.name}: a column holds dates or times that Python cannot hold ({' '.join(str(error).split())[:120]}); write "
+            "them as text"
+        ) from None
+    for number, values in enumerate(records, start=1):
         yield Row(file.name, number, values)

@@ -59,7 +59,7 @@ def identities_table(study: Study) -> Table:
                 (
                     Cell(run.name),
                     Cell(run.spec["identity"], kind="hash"),
-                    Cell(record.get("device", ABSENT)),
+                    Cell(record.get("device", ABSENT), note=_several_kinds(record)),
                     cell(record.get("steps"), integer(record.get("steps", math.nan))),
                     cell(record.get("tokens"), integer(record.get("tokens", math.nan))),
                     cell(record.get("quantized_layers"), integer(record.get("quantized_layers", math.nan))),
@@ -67,6 +67,12 @@ def identities_table(study: Study) -> Table:
             )
     columns = (*words("Run", "Identity", "Device"), *figures("Steps", "Tokens seen", "Quantized layers"))
     return Table(columns, tuple(rows))
+
+
+def _several_kinds(record: dict[str, Any]) -> str:
+    """Weights depend on the instructions of the CPU: a run that went on with others is not what either alone would give."""
+    kinds = record.get("cpu_capabilities", [])
+    return f"resumed on another kind of CPU: {', then '.join(kinds)}" if len(kinds) > 1 else ""
 
 
 def arguments_table(experiment: Experiment) -> Table:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas
 
+from tunebook.digests import checked
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
 from tunebook.reporting.curves import EPOCH_SLACK, by_epoch
@@ -73,7 +74,7 @@ class Run:
     def scores(self) -> pandas.DataFrame:
         """One line a test row: index row; loss (nats a token), tokens, correct (or None), cluster (rows of one prompt)."""
         columns = ["row", "loss", "tokens", "correct", "input"]
-        frame = pandas.read_parquet(self.folder / "predictions.parquet", columns=columns).set_index("row")
+        frame = pandas.read_parquet(checked(self.folder / "predictions.parquet"), columns=columns).set_index("row")
         return frame.assign(cluster=clusters(frame.pop("input")))
 
     @cached_property
@@ -89,7 +90,7 @@ class Run:
     @cached_property
     def validation(self) -> pandas.DataFrame:
         """validation.parquet: step, row, loss (nats a token), tokens; a line a validation row and validation."""
-        return pandas.read_parquet(self.folder / "validation.parquet")
+        return pandas.read_parquet(checked(self.folder / "validation.parquet"))
 
     @cached_property
     def epochs(self) -> pandas.DataFrame:
@@ -140,7 +141,7 @@ class Baseline:
     @cached_property
     def scores(self) -> pandas.DataFrame:
         """One line a held-out row: index row; correct."""
-        frame = pandas.read_parquet(self.folder / f"{self.experiment}.parquet").set_index("row")
+        frame = pandas.read_parquet(checked(self.folder / f"{self.experiment}.parquet")).set_index("row")
         return pandas.DataFrame({"correct": frame[self.method] == frame["reference"]})
 
 
@@ -160,7 +161,7 @@ class Prompted(Baseline):
     def scores(self) -> pandas.DataFrame:
         """One line a held-out row: index row; loss (nats a token), tokens, correct (or None)."""
         columns = {"row": "row", "few_shot_loss": "loss", "tokens": "tokens", "few_shot_correct": "correct"}
-        frame = pandas.read_parquet(self.folder / "predictions.parquet", columns=[*columns, "input"])
+        frame = pandas.read_parquet(checked(self.folder / "predictions.parquet"), columns=[*columns, "input"])
         frame = frame.rename(columns=columns).set_index("row")
         return frame.assign(cluster=clusters(frame.pop("input")))
 
@@ -314,5 +315,5 @@ def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) 
         spec=read_json(place / "run.json"),
         evaluation=read_json(place / "evaluation.json"),
         training=read_json(place / "training.json") if trained else None,
-        history=pandas.read_csv(place / "history.csv") if trained else None,
+        history=pandas.read_csv(checked(place / "history.csv")) if trained else None,
     )

@@ -8,6 +8,8 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from tunebook.errors import escaped
+
 THIN = "\u202f"  # narrow no-break space: groups digits and stands before units
 MINUS = "\u2212"
 METRIC_TITLES = {
@@ -146,6 +148,4 @@ def visible(text: str | None) -> str:
     Line feeds and tabs stay; a null byte becomes \\x00, in letters that every font has; half a surrogate pair becomes the
     replacement character.
     """
-    escapes = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), 0x7F)}
-    shown = (text or "").translate(escapes)
-    return "".join("\ufffd" if 0xD800 <= ord(sign) <= 0xDFFF else sign for sign in shown)
+    return "".join("\ufffd" if 0xD800 <= ord(sign) <= 0xDFFF else sign for sign in escaped(text or ""))

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from tunebook.data.sources.origin import Origin
+from tunebook.data.sources.origin import Origin, stamp
 from tunebook.digests import sha256_of
 from tunebook.errors import TunebookError
 
@@ -24,13 +24,14 @@ def fetch(source: dict[str, Any], workdir: Path) -> Origin:
         raise TunebookError(
             f"path {source['path']}: no file there; give an existing file, folder or pattern (found from {Path.cwd()})"
         )
+    stamps = tuple(map(stamp, files))
     sha256 = sha256_of(files[0]) if len(files) == 1 else _sha256_of_all(files)
     if source["sha256"] and source["sha256"] != sha256:
         raise TunebookError(
             f"path {source['path']}: found sha256 {sha256}, the config says {source['sha256']}; the file has changed: "
             "take the file that was meant, or write its new sha256 into the config"
         )
-    return Origin(files=files, revision=f"sha256:{sha256}", sha256=sha256)
+    return Origin(files=files, revision=f"sha256:{sha256}", sha256=sha256, stamps=stamps)
 
 
 def _sha256_of_all(files: tuple[Path, ...]) -> str:

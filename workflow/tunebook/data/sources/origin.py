@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunebook.errors import TunebookError
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -15,6 +17,19 @@ class Origin:
     files: tuple[Path, ...]
     revision: str
     sha256: str
+    stamps: tuple[tuple[int, int, int], ...] = ()  # of local files when they were hashed: see `stamp`
+
+    def refuse_changed(self) -> None:
+        """Raise TunebookError if a local file was changed since it was hashed."""
+        for file, before in zip(self.files, self.stamps, strict=False):
+            if stamp(file) != before:
+                raise TunebookError(f"{file}: changed while it was read; run again when nothing writes to it")
+
+
+def stamp(file: Path) -> tuple[int, int, int]:
+    """What tells that a file was written to: inode, size, time of change (ns)."""
+    known = file.stat()
+    return known.st_ino, known.st_size, known.st_mtime_ns
 
 
 def matching(names: Iterable[str], wanted: str) -> list[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import lzma
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tunebook.data.budgets import check_archive
 from tunebook.data.sources.origin import Origin, matching
 from tunebook.digests import sha256_of
 from tunebook.errors import TunebookError
+from tunebook.redaction import redacted
 
 
 def fetch(source: dict[str, Any], workdir: Path) -> Origin:
@@ -46,7 +50,7 @@ def _download(requirement: str, workdir: Path) -> Path:
             -3:
         ]
         raise TunebookError(
-            f"wheel {requirement}: pip could not download it: {' '.join(errors)[:600]}; check the name, the version "
+            f"wheel {requirement}: pip could not download it: {redacted(' '.join(errors))[:600]}; check the name, the version "
             "and that the package index can be reached"
         )
     return wheels[0]
@@ -54,13 +58,24 @@ def _download(requirement: str, workdir: Path) -> Path:
 
 def _extract(archive: Path, wanted: str, target: Path) -> tuple[Path, ...]:
     """Members of the archive below `wanted` (a folder ends in /) or matching it. None may leave the target folder."""
-    if not zipfile.is_zipfile(archive):
-        raise TunebookError(f"{archive.name}: not a wheel; what was pinned is no zip archive")
+    try:
+        return _extracted(archive, wanted, target)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk that is unpacked to
+            raise
+        raise TunebookError(
+            f"{archive.name}: not a wheel that can be unpacked: broken, encrypted or packed in an unknown way "
+            f"({' '.join(str(error).split())[:120]}); do not use this file"
+        ) from None
+
+
+def _extracted(archive: Path, wanted: str, target: Path) -> tuple[Path, ...]:
     with zipfile.ZipFile(archive) as wheel:
         names = sorted(info.filename for info in wheel.infolist() if not info.is_dir())
         chosen = matching(names, wanted)
         if not chosen:
             raise TunebookError(f"{archive.name}: no file matches {wanted!r}; it holds: {', '.join(names[:20])}")
+        check_archive(archive, sum(wheel.getinfo(name).file_size for name in chosen))
         for name in chosen:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name:
