@@ -13,10 +13,12 @@ from tunebook.errors import TunebookError
 from tunebook.records import disk_is_full
 
 DESCRIPTION = (
-    "Run one stage of a study by itself. Snakemake runs all of them in order; `snakemake -n -p -f FILE` shows the command that "
-    "makes a file."
+    "Run one stage of a study by itself. Snakemake (`run`) runs all of them in order; `snakemake -n -p -f FILE` shows the "
+    "command that makes a file."
 )
 STAGES = {
+    "run": "run a study: every stage that is missing or out of date, by Snakemake",
+    "new": "look at a file of rows and write a study for it",
     "check": "validate a config file",
     "resolve": "write a study's resolved config and every run's spec",
     "estimate": "say what each run of a study will hold in memory, and whether it fits",
@@ -40,6 +42,12 @@ STAGES = {
 def main(argv: list[str] | None = None) -> int:
     """Run one stage. Returns the exit status: 0 done, 2 an error of the user's, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        check_copy(os.environ)
+    except TunebookError as error:
+        _tell(f"tunebook: {error}")
+        return 2
+    argv, options = _parted(argv) if argv[:1] == ["run"] else (argv, [])
     parser = argparse.ArgumentParser(prog="python -m tunebook", description=DESCRIPTION)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, purpose in STAGES.items():
@@ -48,8 +56,8 @@ def main(argv: list[str] | None = None) -> int:
             stage = importlib.import_module(f"tunebook.{name.replace('-', '_')}")
             stage.arguments(stage_parser)
     args = parser.parse_args(argv)
+    args.options = options
     try:
-        check_copy(os.environ)
         stage.main(args)
     except TunebookError as error:
         _tell(f"tunebook {args.stage}: {error}")
@@ -64,6 +72,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _parted(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and Snakemake's, which stand after `--`."""
+    at = argv.index("--") if "--" in argv else len(argv)
+    return argv[:at], argv[at + 1 :]
 
 
 def _tell(problem: str) -> None:
