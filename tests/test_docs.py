@@ -248,3 +248,18 @@ def test_the_command_line_introduces_itself(capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "Run one stage of a study by itself." in told
     assert "`arguments`" not in told  # which is for developers
+
+
+COMMANDS = [
+    command.split()
+    for file in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("config/*.yaml"), ROOT / "Makefile"]
+    for command in re.findall(r"snakemake [^`\n#]*--configfile [^`\n#]*", file.read_text(encoding="utf-8"))
+]
+
+
+def test_documented_commands_have_no_target_after_the_config_file():
+    """Snakemake reads each word after --configfile as a config file."""
+    assert len(COMMANDS) > 8
+    for words in COMMANDS:
+        after = words[words.index("--configfile") + 2 :]
+        assert not after or after[0].startswith("-"), " ".join(words)

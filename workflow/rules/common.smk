@@ -199,10 +199,19 @@ def set_resources(rulename):
     return workflow.resource_settings.overwrite_resources.get(rulename, {})
 
 
+def memory_is_limited():
+    """Whether anything reads mem_mb: a cluster, or `--resources mem_mb=N`. Estimating it for a thousand runs takes long."""
+    settings = workflow.resource_settings
+    return "mem_mb" in settings.resources or "mem_mb" in (settings.default_resources or {})
+
+
 def memory_of(stage):
-    """mem_mb: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres."""
+    """mem_mb: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres. None where
+    nothing limits it."""
 
     def memory(wildcards, attempt, rulename):
+        if not memory_is_limited():
+            return None
         asked = set_resources(rulename)
         on_cpu = "gres" not in asked and "gpu" in asked and str(asked["gpu"].raw) == "0"
         training = STUDY.experiments[wildcards.experiment].training

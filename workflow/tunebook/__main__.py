@@ -16,10 +16,12 @@ from tunebook.records import disk_is_full
 from tunebook.redaction import redacted
 
 DESCRIPTION = (
-    "Run one stage of a study by itself. Snakemake runs all of them in order; `snakemake -n -p -f FILE` shows the command that "
-    "makes a file."
+    "Run one stage of a study by itself. Snakemake (`run`) runs all of them in order; `snakemake -n -p -f FILE` shows the "
+    "command that makes a file."
 )
 STAGES = {
+    "run": "run a study: every stage that is missing or out of date, by Snakemake",
+    "new": "look at a file of rows and write a study for it",
     "check": "validate a config file",
     "resolve": "write a study's resolved config and every run's spec",
     "estimate": "say what each run of a study will hold in memory, and whether it fits",
@@ -47,6 +49,12 @@ def main(argv: list[str] | None = None, *, own_process: bool = False) -> int:
     `own_process`: nothing else runs in this process, so that it may leave out packages that the stage does not need.
     """
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        check_copy(os.environ)
+    except TunebookError as error:
+        _tell(f"tunebook: {error}")
+        return 2
+    argv, options = _parted(argv) if argv[:1] == ["run"] else (argv, [])
     parser = argparse.ArgumentParser(prog="python -m tunebook", description=DESCRIPTION)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, purpose in STAGES.items():
@@ -58,8 +66,8 @@ def main(argv: list[str] | None = None, *, own_process: bool = False) -> int:
             stage.arguments(stage_parser)
         stage_parser.add_argument("--debug", action="store_true", help="print the traceback of an error, too")
     args = parser.parse_args(argv)
+    args.options = options
     try:
-        check_copy(os.environ)
         stage.main(args)
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)
@@ -79,6 +87,12 @@ def _words(error: Exception) -> str:
         where = f" ({error.filename})" if getattr(error, "filename", None) else ""
         return f"no space left{where}; nothing is half written: free some space and run again"
     return explained(error)
+
+
+def _parted(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and Snakemake's, which stand after `--`."""
+    at = argv.index("--") if "--" in argv else len(argv)
+    return argv[:at], argv[at + 1 :]
 
 
 def _tell(problem: str) -> None:
