@@ -6,6 +6,7 @@ Training arguments keep the names of transformers' TrainingArguments, adapters t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
     computed_field,
     field_serializer,
@@ -145,7 +147,7 @@ class Model(Section):
 class Format(Section):
     """How the rows stand in the source's files. Generated data needs none."""
 
-    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "delimited", "yaml", "python"]
+    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx", "delimited", "yaml", "python"]
     encoding: Text = Field("utf-8", description="encoding of text files, such as utf-8 or latin-1")
     delimiter: Text | None = Field(None, description="delimited: what stands between two fields, such as @")
     quoting: Literal["minimal", "none"] | None = Field(
@@ -157,18 +159,41 @@ class Format(Section):
         (), description="names of the fields, in order: of records that are lists, or of a csv without a line of names"
     )
     key: Text | None = Field(
-        None, description="json, yaml: key of the list of records, or the path to it; python: name of the variable"
+        None,
+        description="json, yaml: key of the list of records, or the path to it; python: name of the variable; xlsx: of the sheet",
     )
+
+
+def _size_or_files(value: Any) -> Any:
+    """A number above 0, also as a text, or a text that names files."""
+    try:
+        size = None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        size = None
+    if size is not None and 0 < size < math.inf:
+        return size
+    if size is None and isinstance(value, str) and value:
+        return value
+    raise ValueError("it should be a share below 1, a number of rows, or the name of a file or a pattern with *")
+
+
+SizeOrFiles = Annotated[
+    float | str, PlainValidator(_size_or_files, json_schema_input_type=Annotated[float, Field(gt=0)] | Text)
+]
 
 
 class Split(Section):
-    """Held-out rows: a share of the rows if below 1, else a number of rows."""
+    """Held-out rows: a share of the rows if below 1, a number of rows, or the source's files that hold them."""
 
-    validation: float = Field(0.1, gt=0, description="share or number of rows that training is validated on")
-    test: float = Field(0.1, gt=0, description="share or number of rows of the final evaluation")
-    train: float | None = Field(
-        None, gt=0, description="share or number of the remaining rows that training sees; null: all"
+    validation: SizeOrFiles = Field(0.1, description="rows that training is validated on: share, number or files")
+    test: SizeOrFiles = Field(0.1, description="rows of the final evaluation: share, number or files")
+    train: SizeOrFiles | None = Field(
+        None, description="share or number of the remaining rows that training sees, or files; null: all"
     )
+    column: Text | None = Field(
+        None, description="column that names a row's split: train, validation (val, dev) or test"
+    )
+    drop_copies: bool = Field(False, description="of splits that are given, drop training rows that copy another row")
     seed: int = Field(0, ge=0, description="seed of the shuffle")
 
 
