@@ -56,10 +56,10 @@ def xlsx_rows(file: str, path: Path, form: dict[str, Any]) -> Iterator[Row | Ref
 
     try:
         book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(path.read_bytes()))
-        sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
+        sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names}
     except (python_calamine.CalamineError, OSError, ValueError) as error:
         raise _not(file, "a spreadsheet", error) from None
-    filled = {name: rows for name, rows in sheets.items() if rows}
+    filled = {name: rows for name, rows in sheets.items() if any(cell != "" for row in rows for cell in row)}
     if form["key"] is not None and form["key"] not in sheets:
         raise TunebookError(f"{file}: no sheet {form['key']!r}; its sheets: {', '.join(sheets)}")
     if form["key"] is None and len(filled) > 1:
@@ -71,8 +71,9 @@ def xlsx_rows(file: str, path: Path, form: dict[str, Any]) -> Iterator[Row | Ref
 def _sheet_rows(file: str, rows: list[list[Any]]) -> Iterator[Row | Refusal]:
     names = [str(_cell(name) or "").strip() for name in rows[0]] if rows else []
     named = [name for name in names if name]
-    if len(set(named)) != len(named):
-        raise TunebookError(f"{file}, row 1: a column name stands twice in {named}; give each column a name of its own")
+    if not named or len(set(named)) != len(named):
+        found = "a column name stands twice" if named else "no column has a name"
+        raise TunebookError(f"{file}, row 1: {found} in {names}; give each column a name of its own in the first row")
     for number, cells in enumerate(rows[1:], start=2):
         values = [_cell(cell) for cell in cells]
         beyond = [str(value) for name, value in zip(names, values, strict=True) if not name and value is not None]

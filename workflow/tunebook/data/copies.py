@@ -70,7 +70,11 @@ class Rows:
             [self.texts[row] for row in heldout], [self.texts[row] for row in training], threshold
         )
         alike = found.similarity
-        spread = {"median": numpy.median(alike), "p95": numpy.quantile(alike, 0.95), "max": alike.max()}
+        spread = {
+            "median": numpy.median(alike),
+            "p95": numpy.quantile(alike, 0.95),
+            "max": max([alike.max(), *(value for _, _, value in found.crossing)]),
+        }
         pairs = [self.pair(heldout[row], training[other], value) for row, other, value in found.crossing[:LISTED]]
         return {
             "crossing_copies": len(found.crossing),
