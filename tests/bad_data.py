@@ -1,10 +1,15 @@
 """Files of rows, bad and good, what must be said about them, and their preparation."""
 
+import gzip
+import io
 import json
+import lzma
 import random
 import warnings
+import zipfile
 
 import pandas
+import pyarrow
 
 from tunebook.configuration.config import Dataset
 from tunebook.configuration.study import dump
@@ -56,7 +61,46 @@ def talks_of(talk) -> str:
     return json.dumps([[sentence(number), sentence(100 + number)] for number in range(ROWS)] + [talk])
 
 
-CSV, TSV, JSON, JSONL, PARQUET = ({"type": kind} for kind in ("csv", "tsv", "json", "jsonl", "parquet"))
+def zip_of(members) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def spreadsheet(sheets) -> bytes:
+    """An .xlsx file of sheets with these rows: the few parts that the format (ECMA-376) asks for."""
+    kinds = "http://schemas.openxmlformats.org"
+    main, office = f"{kinds}/spreadsheetml/2006/main", f"{kinds}/officeDocument/2006/relationships"
+    names = list(enumerate(sheets, start=1))
+    entries = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, name in names)
+    relations = "".join(
+        f'<Relationship Id="r{n}" Type="{office}/worksheet" Target="worksheets/s{n}.xml"/>' for n, _ in names
+    )
+    package = f"{kinds}/package/2006"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="xml" ContentType="text/xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" Type="{office}/officeDocument" '
+        'Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>{entries}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">{relations}</Relationships>',
+    }
+    for n, name in names:
+        rows = "".join(f"<row>{''.join(map(_sheet_cell, row))}</row>" for row in sheets[name])
+        parts[f"xl/worksheets/s{n}.xml"] = f'<worksheet xmlns="{main}"><sheetData>{rows}</sheetData></worksheet>'
+    return zip_of(parts)
+
+
+def _sheet_cell(value) -> str:
+    if isinstance(value, int | float):
+        return f"<c><v>{value}</v></c>"
+    return f'<c t="inlineStr"><is><t>{value}</t></is></c>' if value else "<c/>"
+
+
+CSV, TSV, JSON, JSONL, PARQUET, ARROW, XLSX = (
+    {"type": kind} for kind in ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx")
+)
 AT = {"type": "delimited", "delimiter": "@", "names": ["sentence", "label"]}
 PYTHON = {"type": "python", "key": "ROWS", "names": ["sentence", "label"]}
 LABELLED = {"prompt": "{{ sentence }}", "label": "label", "labels": LABELS}
@@ -96,8 +140,26 @@ REFUSED = [
     ("header only", CSV, "sentence,label\n", ANSWERED, "bad.txt: the file holds no row (found 15 bytes)"),
     ("empty jsonl", JSONL, "\n\n", ANSWERED, "bad.txt: the file holds no row (found 2 bytes)"),
     ("empty list", JSON, "[]", ANSWERED, "bad.txt: the file holds no row (found 2 bytes)"),
-    ("gzip as text", CSV, b"\x1f\x8b\x08\x00abc", ANSWERED, "bad.txt: found a gzip file, not text: unpack it (gunzip)"),
-    ("spreadsheet as csv", CSV, b"PK\x03\x04abc", ANSWERED, "bad.txt: found a zip archive or a spreadsheet"),
+    ("gzip file cut short", CSV, gzip.compress(csv_of(PAIRS).encode())[:-20], ANSWERED,
+     "bad.txt: a gzip file that cannot be unpacked (Compressed file ended before the end-of-stream marker was reached)"),
+    ("xz file damaged", CSV, lzma.compress(csv_of(PAIRS).encode())[:30], ANSWERED,
+     "bad.txt: a xz file that cannot be unpacked ("),
+    ("zstd file damaged", CSV, b"\x28\xb5\x2f\xfdabc", ANSWERED, "bad.txt: a zstd file that cannot be unpacked ("),
+    ("zip archive damaged", CSV, b"PK\x03\x04abc", ANSWERED,
+     "bad.txt: a zip archive that cannot be unpacked (File is not a zip file); fetch it again"),
+    ("zip archive of two files", CSV, zip_of({"a.csv": csv_of(PAIRS), "b.csv": ""}), ANSWERED,
+     "bad.txt: found a zip archive of 2 files (a.csv, b.csv): unpack it"),
+    ("spreadsheet as csv", CSV, spreadsheet({"rows": [("sentence", "label"), *PAIRS]}), ANSWERED,
+     "bad.txt: found a spreadsheet, not text: declare format xlsx"),
+    ("csv as spreadsheet", XLSX, csv_of(PAIRS), ANSWERED, "bad.txt: not a spreadsheet ("),
+    ("spreadsheet with two sheets", XLSX, spreadsheet({"a": PAIRS, "b": PAIRS}), ANSWERED,
+     "bad.txt: found several sheets (a, b); name one under format.key"),
+    ("spreadsheet without the sheet", XLSX | {"key": "c"}, spreadsheet({"a": PAIRS}), ANSWERED,
+     "bad.txt: no sheet 'c'; its sheets: a"),
+    ("tar archive", CSV, gzip.compress(b"x" * 257 + b"ustar" + b"x" * 300), ANSWERED,
+     "bad.txt: found a tar archive: unpack it"),
+    ("Arrow as csv", CSV, b"ARROW1\0\0", ANSWERED, "bad.txt: found an Arrow file, not text: declare format arrow"),
+    ("csv as Arrow", ARROW, csv_of(PAIRS), ANSWERED, "bad.txt: not an Arrow file ("),
     ("Parquet as csv", CSV, b"PAR1abc", ANSWERED, "bad.txt: found a Parquet file, not text: declare format parquet"),
     ("csv as Parquet", PARQUET, csv_of(PAIRS), ANSWERED, "bad.txt: not a Parquet file ("),
     ("Parquet that ends early", PARQUET, b"PAR1" + b"\0" * 50, ANSWERED, "bad.txt: not a Parquet file ("),
@@ -283,6 +345,15 @@ FINE = [
     ("no header", CSV | {"names": ["sentence", "label"]}, csv_of(PAIRS[1:], header=PAIRS[0]), LABELLED),
     ("no header, tabs", TSV | {"names": ["sentence", "label"]}, csv_of(PAIRS[1:], "\t", header=PAIRS[0]), LABELLED),
     ("quotation marks as text", TSV | {"quoting": "none"}, quoted_over_rows(), LABELLED),
+    ("gzip", CSV, gzip.compress(csv_of(PAIRS).encode()), LABELLED),
+    ("xz", CSV, lzma.compress(csv_of(PAIRS).encode()), LABELLED),
+    ("zstd", CSV, pyarrow.compress(csv_of(PAIRS).encode(), codec="zstd", asbytes=True), LABELLED),
+    ("zip", JSON, zip_of({"rows.json": json_of(), "__MACOSX/._rows.json": "x", "folder/": ""}), LABELLED),
+    ("gzip in a zip", JSONL, zip_of({"rows.gz": gzip.compress(FRAME.to_json(orient="records", lines=True).encode())}),
+     LABELLED),
+    ("spreadsheet", XLSX, spreadsheet({"rows": [("sentence", "label", ""), *PAIRS[:20], ("", ""), *PAIRS[20:]]}), LABELLED),
+    ("second sheet of a spreadsheet", XLSX | {"key": "b"},
+     spreadsheet({"a": PAIRS, "b": [("sentence", "label"), *PAIRS]}), LABELLED),
     ("json", JSON, json_of(), LABELLED),
     ("jsonl as json", JSON, FRAME.to_json(orient="records", lines=True), LABELLED),
     ("json over lines, objects one after another", JSON, "\n".join(

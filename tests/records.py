@@ -181,6 +181,7 @@ def _write_experiment(place: Path, name: str, labels: bool, rows: int) -> None:
         "labels": {split: dict.fromkeys(LABELS, count // 3) for split, count in splits.items()} if labels else {},
         "characters": {"min": 3, "median": 40, "max": 400},
         "crossing_copies": 0,
+        "crossing": [],
         "heldout_nearest_similarity": {"median": 0.31, "p95": 0.55, "max": 0.71},
         "synthetic": labels,
         "examples": [{"row": "r1", "prompt": HOSTILE[:200], "completion": "An answer.", "label": LABELS[0]}],

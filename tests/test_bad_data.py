@@ -3,14 +3,17 @@
 import json
 
 import pandas
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
 from tests import tiny
 from tests.bad_data import (
     ANSWERED,
+    ARROW,
     CSV,
     FINE,
+    FRAME,
     JSON,
     LABELLED,
     LABELS,
@@ -20,11 +23,13 @@ from tests.bad_data import (
     ROWS,
     TALK_FORM,
     TALKS,
+    XLSX,
     YAML_FORM,
     csv_of,
     prepared,
     prepared_from,
     sentence,
+    spreadsheet,
     talks_of,
     with_row,
 )
@@ -135,12 +140,45 @@ def test_parquet_keeps_its_values(tmp_path):
     assert sum(map(len, frames.values())) == ROWS
 
 
-def test_files_of_one_name_are_refused(tmp_path):
-    for folder in ("a", "b"):
+def test_files_of_one_name_are_known_by_their_folders(tmp_path):
+    for number, folder in enumerate(("train", "test", "test/deep")):
         (tmp_path / "data" / folder).mkdir(parents=True)
-        (tmp_path / "data" / folder / "rows.csv").write_text(csv_of(PAIRS))
-    with pytest.raises(TunebookError, match=r"two files are called rows\.csv; rows are known by file and line"):
-        prepared_from(tmp_path, str(tmp_path / "data"), CSV, **ANSWERED)
+        (tmp_path / "data" / folder / "rows.csv").write_text(csv_of(PAIRS[12 * number : 12 * number + 12]))
+    split = {"test": "test/rows.csv", "validation": "test/deep/*"}
+    frames, _, _ = prepared_from(tmp_path, str(tmp_path / "data"), CSV, **ANSWERED, split=split)
+    assert {name: len(frame) for name, frame in frames.items()} == {"train": 12, "validation": 12, "test": 12}
+    assert frames["validation"]["row"].iloc[0] == "test/deep/rows.csv:2"
+
+
+def test_what_datasets_saves_to_disk_is_read_with_its_splits(tmp_path):
+    """A folder of Arrow streams, as `DatasetDict.save_to_disk` lays it out; and a single file (Feather)."""
+    for part, rows in (("train", FRAME[:30]), ("validation", FRAME[30:35]), ("test", FRAME[35:])):
+        folder = tmp_path / "data" / part
+        folder.mkdir(parents=True)
+        table = pyarrow.Table.from_pandas(rows, preserve_index=False)
+        with pyarrow.ipc.new_stream(str(folder / "data-00000-of-00001.arrow"), table.schema) as stream:
+            stream.write_table(table)
+        for name in ("dataset_info.json", "state.json"):
+            (folder / name).write_text("{}")
+    (tmp_path / "data" / "dataset_dict.json").write_text("{}")
+    split = {part: f"{part}/" for part in ("train", "validation", "test")}
+    frames, refusals, _ = prepared_from(tmp_path, str(tmp_path / "data"), ARROW, **LABELLED, split=split)
+    assert refusals == []
+    assert {name: len(frame) for name, frame in frames.items()} == {"train": 30, "validation": 5, "test": 5}
+    file = tmp_path / "pairs.feather"
+    with pyarrow.ipc.new_file(str(file), table.schema) as whole:
+        whole.write_table(pyarrow.Table.from_pandas(FRAME, preserve_index=False))
+    frames, _, _ = prepared_from(tmp_path, str(file), ARROW, **LABELLED)
+    assert sum(map(len, frames.values())) == ROWS
+
+
+def test_numbers_of_a_spreadsheet_are_as_it_shows_them(tmp_path):
+    rows = [("sentence", "label", "n"), *((text, number % 2, number / 2) for number, (text, _) in enumerate(PAIRS))]
+    section = {"prompt": "{{ n }} {{ sentence }}", "label": "label", "labels": [0, 1]}
+    frames, _, _ = prepared(tmp_path, spreadsheet({"rows": rows}), XLSX, **section)
+    assert {text.split()[0] for text in pandas.concat(frames.values())["prompt"]} == {
+        str(number // 2) if number % 2 == 0 else f"{number / 2}" for number in range(ROWS)
+    }
 
 
 def test_an_empty_file_among_others_is_a_refusal(tmp_path):

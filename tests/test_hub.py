@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from tests.configs import changed
 from tests.small_hub import COMMIT, DATA, MODEL, SECRET, fetched_model, model_spec
 from tunebook import __main__ as command_line
-from tunebook.configuration.study import fetching_specs
+from tunebook.configuration.config import Format
+from tunebook.configuration.study import dump, fetching_specs
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.data.sources import files_of
 from tunebook.errors import TunebookError
@@ -49,7 +50,7 @@ def test_a_data_set_gives_the_files_asked_for(hub, tmp_path):
 
 
 def test_a_data_set_is_fetched_as_rows(hub, tmp_path):
-    spec = {"name": "rows", "source": DATA, "format": {"type": "jsonl", "encoding": "utf-8"}, "licence": "none"}
+    spec = {"name": "rows", "source": DATA, "format": dump(Format(type="jsonl")), "licence": "none"}
     fetch_dataset(spec, tmp_path / "results" / "rows")
     record = json.loads((tmp_path / "results" / "rows" / "provenance.json").read_text())
     assert (record["rows"], record["revision"], record["synthetic"]) == (3, COMMIT, False)

@@ -129,6 +129,11 @@ def test_synthetic_data_is_marked_wherever_it_appears(html):
     assert "The data of Experiment 0 are synthetic" in section(html, "summary")
 
 
+def test_a_large_loss_of_rows_stands_beside_the_data(html):
+    assert "Warning: 90 of 700 rows were dropped." in section(html, "experiment-experiment-0")
+    assert "Warning:" not in section(html, "experiment-experiment-1")
+
+
 def test_verdicts_name_rule_and_figures(html):
     said = section(html, "experiment-experiment-2")
     assert "Overfitting. Validation loss is lowest, 2.381 at step 15" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tunebook.data.tabular import Refusal, Row, read_rows
 from tunebook.errors import TunebookError
 from tunebook.records import identity_of, read_spec, write_json, write_parquet
 from tunebook.storage import folder_in_place
+
+BESIDE_ARROW = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
 def fetch_dataset(spec: dict[str, Any], output: Path) -> None:
@@ -44,9 +47,23 @@ def rows_of(spec: dict[str, Any], workdir: Path) -> tuple[list[Row | Refusal], d
         rows = [Row(source["generator"], number, values) for number, values in enumerate(records, start=1)]
         return rows, {"revision": f"seed {source['seed']}, {source['rows']} rows", "sha256": identity_of(records)}
     origin = files_of(source, workdir)
-    rows = [row for file in origin.files for row in read_rows(file, spec["format"])]
+    names = _names_of(_files_with_rows(origin.files, spec["format"]["type"]))
+    rows = [row for file, name in names.items() for row in read_rows(file, spec["format"], name)]
     origin.refuse_changed()
     return rows, {"revision": origin.revision, "sha256": origin.sha256}
+
+
+def _files_with_rows(files: tuple[Path, ...], kind: str) -> list[Path]:
+    """The files less those that `datasets` writes beside its Arrow files."""
+    return [file for file in files if kind != "arrow" or file.name not in BESIDE_ARROW]
+
+
+def _names_of(files: list[Path]) -> dict[Path, str]:
+    """What each file's rows are known by: its name, or, where two have the same, its path below the folder of all."""
+    if len({file.name for file in files}) == len(files):
+        return {file: file.name for file in files}
+    folder = Path(os.path.commonpath([file.parent for file in files]))
+    return {file: file.relative_to(folder).as_posix() for file in files}
 
 
 def _line(row: Row | Refusal) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy
 import pandas
 
-from tunebook.data import similarity
-from tunebook.data.dropped import Dropped, Pair, check_refusals
+from tunebook.data.copies import Rows
+from tunebook.data.dropped import Dropped, check_refusals
+from tunebook.data.given_splits import given_splits
 from tunebook.data.raw import Refusal, Row
 from tunebook.data.rendering import Example, Renderer
-from tunebook.data.splitting import LEFT_OUT, SPLITS, split_rows
+from tunebook.data.splitting import LEFT_OUT, SPLITS, drawn_splits, split_rows
 from tunebook.digests import checked
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_csv, write_json, write_parquet
@@ -29,68 +30,73 @@ def prepare(
     `spec`: study.json's specs for `prepare`; `raw`: raw.parquet. Returns the rows of each split, the refused rows and
     the profile. Raises TunebookError where more rows are refused or dropped than the data set allows, or too few are left.
     """
-    examples, refusals = render_rows(spec, raw)
+    examples, refusals, given = render_rows(spec, raw)
     check_refusals(spec["name"], len(raw), refusals, spec["tolerance"])
-    distinct, exact = _without_exact_copies(examples)
-    sets = similarity.shingles(similarity.without_common_lines([example.own for example in distinct]))
-    copies = similarity.first_copies(sets, spec["near_duplicate_threshold"])
-    near = [
-        _pair(distinct[index], distinct[copies.copy_of[index]], copies.similarity[index])
-        for index in numpy.flatnonzero(copies.copy_of >= 0)
-    ]
-    dropped = Dropped(spec["name"], len(raw), refusals, exact, near)
+    rows, threshold = Rows.of(examples), spec["near_duplicate_threshold"]
+    distinct = rows.distinct(threshold, *_compared(given, spec["split"]["drop_copies"]))
+    dropped = Dropped(spec["name"], len(raw), refusals, distinct.exact, distinct.near)
     dropped.check(spec["max_dropped"])
-    keep = copies.copy_of < 0
-    kept = [example for example, wanted in zip(distinct, keep, strict=True) if wanted]
-    assigned = split_rows([example.group for example in kept], [example.label for example in kept], spec["split"])
+    rows = rows.only(distinct.kept)
+    kept, given = rows.examples, [name for name, stays in zip(given, distinct.kept, strict=True) if stays]
+    assigned = split_rows([row.group for row in kept], [row.label for row in kept], spec["split"], given)
     frames = {
         name: pandas.DataFrame([kept[index].columns for index in numpy.flatnonzero(assigned == name)])
         for name in SPLITS
     }
     _check_labels(spec, frames["train"])
+    leaks = rows.leaks(assigned, threshold)
     profile = {
         "raw_rows": len(raw),
         "rows": len(kept),
         "rejected": dict(Counter(refusal.reason for refusal in refusals)),
-        "exact_duplicates": len(exact),
-        "near_duplicates": len(near),
-        "near_duplicate_threshold": spec["near_duplicate_threshold"],
-        "copies": [
-            {"row": pair.row, "copy_of": pair.copy_of, "similarity": round(pair.similarity, 4)}
-            for pair in dropped.pairs()
-        ],
-        "warnings": dropped.warnings(),
+        "exact_duplicates": len(distinct.exact),
+        "near_duplicates": len(distinct.near),
+        "near_duplicate_threshold": threshold,
+        "copies": [pair.record() for pair in dropped.pairs()],
+        "warnings": [*dropped.warnings(), *_crossing_warnings(given, leaks["crossing_copies"])],
         "splits": {name: len(frame) for name, frame in frames.items()},
         "left_out": int((assigned == LEFT_OUT).sum()),
         "dropped_turns": sum(example.dropped_turns for example in kept),
         "labels": {name: dict(Counter(frame["label"])) for name, frame in frames.items()} if spec["labels"] else {},
         "characters": _spread([len(example.whole) for example in kept]),
-        **_leaks(sets[keep], assigned, spec["near_duplicate_threshold"]),
+        **leaks,
         "synthetic": spec["source"]["type"] == "generated",
         "examples": frames["train"].head(3).to_dict("records"),
     }
     return frames, refusals, profile
 
 
-def render_rows(spec: dict[str, Any], raw: pandas.DataFrame) -> tuple[list[Example], list[Refusal]]:
-    """Fill the templates with every raw row: what can be used, and what cannot with its reason."""
+def _compared(given: list[str | None], drop_copies: bool) -> tuple[list[int], list[int]]:
+    """Rows that stay and are compared with, and rows that may be dropped as copies of these or of each other.
+
+    Given splits are kept as they are, unless `drop_copies` says otherwise. What a held-out split is drawn from has its own
+    copies dropped: else they would come to stand on both sides.
+    """
+    training = [index for index, name in enumerate(given) if name in (None, "train")]
+    if drop_copies:
+        return [index for index, name in enumerate(given) if name not in (None, "train")], training
+    return [], training if drawn_splits(given) else []
+
+
+def _crossing_warnings(given: list[str | None], crossing: int) -> list[str]:
+    if not crossing or not any(given):
+        return []
+    return [
+        f"{crossing} rows of the given validation and test splits have a copy in train (profile.json shows some); "
+        "split.drop_copies takes such rows out of train"
+    ]
+
+
+def render_rows(spec: dict[str, Any], raw: pandas.DataFrame) -> tuple[list[Example], list[Refusal], list[str | None]]:
+    """Fill the templates with every raw row: what can be used, what cannot with its reason, and the former's given splits."""
     records = [_row_of(line) for line in raw.to_dict("records")]
-    _check_names(spec, raw)
     rows = [record for record in records if isinstance(record, Row)]
     render = Renderer(spec, columns=list(dict.fromkeys(name for row in rows for name in row.values)))
-    results = [render(row) if isinstance(row, Row) else row for row in records]
+    results = [render(record) if isinstance(record, Row) else record for record in records]
     examples = [result for result in results if isinstance(result, Example)]
-    return examples, [result for result in results if isinstance(result, Refusal)]
-
-
-def _check_names(spec: dict[str, Any], raw: pandas.DataFrame) -> None:
-    """Rows are known by file and line from here on."""
-    repeated = raw.loc[raw.duplicated(["_file", "_row"]), "_file"]
-    if len(repeated):
-        raise TunebookError(
-            f"data set {spec['name']}: two files are called {repeated.iloc[0]}; rows are known by file and line: give "
-            "the files different names"
-        )
+    splits = given_splits(spec["name"], spec["split"], rows)
+    given = [splits[example.columns["row"]] for example in examples]
+    return examples, [result for result in results if isinstance(result, Refusal)], given
 
 
 def _row_of(line: dict[str, Any]) -> Row | Refusal:
@@ -108,31 +114,6 @@ def _check_labels(spec: dict[str, Any], train: pandas.DataFrame) -> None:
             f"data set {spec['name']}: no training row has the label {' or '.join(absent)} (found {counts}); add such "
             "rows, or take the label out of labels"
         )
-
-
-def _without_exact_copies(examples: list[Example]) -> tuple[list[Example], list[Pair]]:
-    first: dict[str, Example] = {}
-    pairs = []
-    for example in examples:
-        kept = first.setdefault(example.whole, example)
-        if kept is not example:
-            pairs.append(_pair(example, kept, 1.0))
-    return list(first.values()), pairs
-
-
-def _pair(example: Example, kept: Example, alike: float) -> Pair:
-    return Pair(example.columns["row"], kept.columns["row"], float(alike), (example.whole, kept.whole))
-
-
-def _leaks(sets: Any, assigned: numpy.ndarray, threshold: float) -> dict[str, Any]:
-    """Copies between training and held-out rows, looked for among the rows as they were split."""
-    heldout, training = sets[numpy.isin(assigned, ("validation", "test"))], sets[assigned == "train"]
-    similar = similarity.nearest(heldout, training)
-    spread = {"median": numpy.median(similar), "p95": numpy.quantile(similar, 0.95), "max": similar.max()}
-    return {
-        "crossing_copies": int((similar >= threshold).sum()),
-        "heldout_nearest_similarity": {name: round(float(value), 4) for name, value in spread.items()},
-    }
 
 
 def _spread(values: list[int]) -> dict[str, float]:

@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from tunebook.configuration.dataset_fields import LabelNames, SizeOrFiles, Text
 from tunebook.configuration.styles import Style, styled
-from tunebook.data.labels import label_text
 from tunebook.data.rows import LEARN, Learn
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -30,32 +30,6 @@ HubId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$")
 ]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,40}$")]
-Text = Annotated[str, StringConstraints(min_length=1)]
-LabelValue = str | int | float | bool
-
-
-def _labels_by_value(labels: Any) -> Any:
-    """A list of labels as a mapping of each to itself; numbers as texts.
-
-    Truth values become texts where they stand for what the rows hold. A label that is one is left to be refused: YAML reads
-    yes and no as truth values, and the label would be another word than the file says.
-    """
-    if isinstance(labels, Mapping):
-        return {label_text(value): _name(name) for value, name in labels.items()}
-    if not isinstance(labels, list | tuple):
-        raise ValueError("it should be a list of labels, or a mapping of what the rows hold to labels")
-    truths = all(isinstance(name, bool) for name in labels)
-    return {label_text(name): label_text(name) if truths else _name(name) for name in labels}
-
-
-def _name(name: Any) -> Any:
-    return label_text(name) if isinstance(name, int | float) and not isinstance(name, bool) else name
-
-
-LabelNames = Annotated[
-    dict[Text, Text],
-    BeforeValidator(_labels_by_value, json_schema_input_type=list[LabelValue] | dict[str, LabelValue]),
-]
 RESERVED_METHOD = "base"  # the run that trains nothing
 Task = Literal["causal-lm", "seq2seq-lm", "sequence-classification"]
 
@@ -150,7 +124,7 @@ class Model(Section):
 class Format(Section):
     """How the rows stand in the source's files. Generated data needs none."""
 
-    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "delimited", "yaml", "python"]
+    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx", "delimited", "yaml", "python"]
     encoding: Text = Field("utf-8", description="encoding of text files, such as utf-8 or latin-1")
     delimiter: Text | None = Field(None, description="delimited: what stands between two fields, such as @")
     quoting: Literal["minimal", "none"] | None = Field(
@@ -162,7 +136,8 @@ class Format(Section):
         (), description="names of the fields, in order: of records that are lists, or of a csv without a line of names"
     )
     key: Text | None = Field(
-        None, description="json, yaml: key of the list of records, or the path to it; python: name of the variable"
+        None,
+        description="json, yaml: key of the list of records, or the path to it; python: name of the variable; xlsx: of the sheet",
     )
     style: Style | None = Field(
         None, description="a widely used form of rows, which says where prompt, completion or messages are"
@@ -170,13 +145,17 @@ class Format(Section):
 
 
 class Split(Section):
-    """Held-out rows: a share of the rows if below 1, else a number of rows."""
+    """Held-out rows: a share of the rows if below 1, a number of rows, or the source's files that hold them."""
 
-    validation: float = Field(0.1, gt=0, description="share or number of rows that training is validated on")
-    test: float = Field(0.1, gt=0, description="share or number of rows of the final evaluation")
-    train: float | None = Field(
-        None, gt=0, description="share or number of the remaining rows that training sees; null: all"
+    validation: SizeOrFiles = Field(0.1, description="rows that training is validated on: share, number or files")
+    test: SizeOrFiles = Field(0.1, description="rows of the final evaluation: share, number or files")
+    train: SizeOrFiles | None = Field(
+        None, description="share or number of the remaining rows that training sees, or files; null: all"
     )
+    column: Text | None = Field(
+        None, description="column that names a row's split: train, validation (val, dev) or test"
+    )
+    drop_copies: bool = Field(False, description="of splits that are given, drop training rows that copy another row")
     seed: int = Field(0, ge=0, description="seed of the shuffle")
 
 

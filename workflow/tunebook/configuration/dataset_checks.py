@@ -21,6 +21,8 @@ FORMAT_KEYS = {  # format -> what it takes beside its type
     "json": ("encoding", "key", "names"),
     "jsonl": ("encoding", "names"),
     "parquet": (),
+    "arrow": (),
+    "xlsx": ("key",),
     "delimited": ("encoding", "delimiter", "names"),
     "yaml": ("encoding", "key", "names"),
     "python": ("encoding", "key", "names"),
@@ -47,6 +49,7 @@ def dataset_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
     yield from _label_problems(path, dataset)
     yield from _format_problems(path, dataset)
     yield from _split_problems(path, section_of(dataset, "split"))
+    yield from _given_split_problems(path, section_of(dataset, "split"), section_of(dataset, "source"))
 
 
 def _style_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
@@ -169,3 +172,19 @@ def _split_problems(path: str, split: Mapping[str, Any]) -> Iterator[str]:
             f"{path}.split: found shares {sizes['validation']} and {sizes['test']}; together they must leave rows to "
             "train on"
         )
+
+
+def _given_split_problems(path: str, split: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[str]:
+    files = {key: split[key] for key in ("train", "validation", "test") if _names_files(split.get(key))}
+    if files and split.get("column"):
+        yield f"{path}.split.column: found beside files for {' and '.join(files)}; the splits are given by one of them"
+    if source.get("type") == "generated":
+        for key, name in files.items():
+            yield f"{path}.split.{key}: found files ({name!r}) for a generated source; give a share or a number"
+
+
+def _names_files(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(value) and float(value) is None
+    except ValueError:
+        return True

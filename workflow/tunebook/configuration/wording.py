@@ -79,7 +79,7 @@ def sentence(detail: Mapping[str, Any], root: type[BaseModel] = Study) -> str:
     if kind in EXPECTED:
         quotes = "; write it in quotes" if kind == "string_type" and isinstance(found, bool | int | float) else ""
         return f"{path}: found {shown(found)}; expected {EXPECTED[kind]}{quotes}"
-    message = detail["msg"].replace("Input should", "it should")
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"{path}: found {shown(found)}; {message[0].lower()}{message[1:]}"
 
 

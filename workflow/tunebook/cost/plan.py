@@ -74,6 +74,8 @@ def rows_of(dataset: dict[str, Any], study: Path | None) -> tuple[int, int, int]
     if rows is None:
         return None
     split = dataset["split"]
+    if split["column"] or any(isinstance(split[name], str) for name in ("train", "validation", "test")):
+        return None  # the files say, once they are read
     validation, test = (_share(split[name], rows) for name in ("validation", "test"))
     rest = max(1, rows - validation - test)
     return min(rest, _share(split["train"], rest)) if split["train"] else rest, validation, test

@@ -17,21 +17,21 @@ MOST_ALIASES = 10_000
 UNPACKED_BYTES, UNPACKED_TIMES = 100_000_000, 100  # real archives unpack to some ten times their size
 
 
-def check_text(file: Path) -> None:
-    """Refuse a text file that is too large to be read as a whole."""
-    if (size := file.stat().st_size) > TEXT_BYTES:
+def check_text(file: str, size: int) -> None:
+    """Refuse a text file that is too large to be read as a whole. size: bytes, unpacked."""
+    if size > TEXT_BYTES:
         raise TunebookError(
-            f"{file.name}: found {size / 1e6:.0f} MB of text; at most {TEXT_BYTES / 1e6:.0f} MB are read: take a part of it, or "
+            f"{file}: found {size / 1e6:.0f} MB of text; at most {TEXT_BYTES / 1e6:.0f} MB are read: take a part of it, or "
             "give it as Parquet"
         )
 
 
-def check_parquet(file: Path, metadata: Any) -> None:
+def check_parquet(file: str, metadata: Any) -> None:
     """Refuse a Parquet file by what its footer says (pyarrow's FileMetaData): a few bytes may stand for 10^8 equal rows."""
     size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     if metadata.num_rows > PARQUET_ROWS or size > PARQUET_BYTES:
         raise TunebookError(
-            f"{file.name}: found {metadata.num_rows} rows, {size / 1e6:.0f} MB unpacked; at most {PARQUET_ROWS} rows and "
+            f"{file}: found {metadata.num_rows} rows, {size / 1e6:.0f} MB unpacked; at most {PARQUET_ROWS} rows and "
             f"{PARQUET_BYTES / 1e6:.0f} MB are read: take a part of it"
         )
 

@@ -27,6 +27,10 @@ class Pair:
         ours, theirs = (repr(text[:60]) for text in self.texts)
         return f"{self.row} copies {self.copy_of}, similarity {self.similarity:.2f}: {ours} / {theirs}"
 
+    def record(self) -> dict[str, Any]:
+        """As profile.json has it."""
+        return {"row": self.row, "copy_of": self.copy_of, "similarity": round(self.similarity, 4)}
+
 
 @dataclass(frozen=True)
 class Dropped:

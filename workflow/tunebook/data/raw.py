@@ -29,3 +29,8 @@ class Row:
     file: str
     row: int
     values: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """What a row is known by: the files of a data set differ in name."""
+        return f"{self.file}:{self.row}"

@@ -91,7 +91,7 @@ class Renderer:
         values = row.values | {name: row.values.get(column) for name, column in self.spec["columns"].items()}
         for name in sorted(self.needed):
             values[name] = self._value(name, values.get(name))
-        columns: dict[str, Any] = {"row": f"{row.file}:{row.row}"}
+        columns: dict[str, Any] = {"row": row.id}
         columns |= {key: self._fill(key, values) for key in ("prompt", "completion", "text")}
         talk: Conversation | None = values[self.spec["messages"]] if self.spec["messages"] else None
         columns["messages"] = [message.stored() for message in talk.messages] if talk else None

@@ -15,43 +15,57 @@ SPLITS = ("train", "validation", "test")
 LEFT_OUT = "left out"  # of training, where the split says so
 
 
-def split_rows(groups: list[str], labels: list[str | None], split: dict[str, Any]) -> numpy.ndarray:
+def split_rows(
+    groups: list[str], labels: list[str | None], split: dict[str, Any], given: list[str | None] | None = None
+) -> numpy.ndarray:
     """Assign each row to a split. Returns names of splits, or "left out", shape (rows,).
 
     `groups`: rows with the same value stay together; `labels`: None throughout, or what to stratify by; `split`:
     `validation` and `test` as a share of the rows (below 1) or as a number, `train` as a share or number of the rest, or
-    None for all of it, and `seed`. What `train` says does not change the other splits. Raises TunebookError if too few
-    rows are left for any split.
+    None for all of it, and `seed`; `given`: the splits that rows come with. What `train` says does not change the other
+    splits. A held-out split that no row comes with is drawn from the rows of train and from those that come with none.
+    Raises TunebookError if too few rows are left for any split.
     """
-    rows = len(groups)
-    wanted = {name: split[name] if split[name] < 1 else split[name] / max(rows, 1) for name in ("test", "validation")}
-    assigned = numpy.full(rows, "train", dtype=object)
+    given = given or [None] * len(groups)
+    assigned = numpy.array([name or "train" for name in given], dtype=object)
+    pool = numpy.flatnonzero(assigned == "train")
     generator = numpy.random.default_rng(split["seed"])
+    wanted = {name: _share(split[name], len(pool)) for name in drawn_splits(given)}
     owed = dict.fromkeys(wanted, 0.0)  # rows; what one stratum cannot give, the next gives
-    for members in _strata(groups, labels):
+    for members in _strata(pool, groups, labels) if wanted else ():
         stratum_rows = sum(map(len, members))
         owed = {name: owed[name] + share * stratum_rows for name, share in wanted.items()}
         order = generator.permutation(len(members))
         _fill(assigned, [members[index] for index in order], owed)
-    if split["train"] is not None:
+    if isinstance(split["train"], int | float):
         _leave_out(assigned, split["train"], generator)
     counts = {name: int((assigned == name).sum()) for name in SPLITS}
     if min(counts.values()) == 0:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
         raise TunebookError(
-            f"the split of {rows} rows leaves {found}; give more rows, or change split.validation and split.test"
+            f"the split of {len(groups)} rows leaves {found}; give more rows, or change split.validation and split.test"
         )
     return assigned
 
 
-def _strata(groups: list[str], labels: list[str | None]) -> list[list[list[int]]]:
-    """Row indices by group, groups by the label of their first row."""
+def drawn_splits(given: list[str | None]) -> tuple[str, ...]:
+    """The held-out splits that no row comes with: they are drawn from train."""
+    there = set(given)
+    return tuple(name for name in ("test", "validation") if name not in there)
+
+
+def _share(size: float, rows: int) -> float:
+    return size if size < 1 else size / max(rows, 1)
+
+
+def _strata(rows: numpy.ndarray, groups: list[str], labels: list[str | None]) -> list[list[list[int]]]:
+    """Indices of these rows by group, groups by the label of their first row."""
     members: dict[str, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
+    for index in rows:
+        members.setdefault(groups[index], []).append(index)
     strata: dict[str | None, list[list[int]]] = {}
-    for rows in members.values():
-        strata.setdefault(labels[rows[0]], []).append(rows)
+    for indices in members.values():
+        strata.setdefault(labels[indices[0]], []).append(indices)
     return [strata[label] for label in sorted(strata, key=str)]
 
 

@@ -10,22 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
-
-from tunebook.data.budgets import check_parquet, check_text
+from tunebook.data.binary_tables import arrow_rows, parquet_rows, xlsx_rows
+from tunebook.data.budgets import check_text
+from tunebook.data.containers import unpacked
 from tunebook.data.decoding import decoded
 from tunebook.data.delimited import delimited, separated
 from tunebook.data.nested import json_lines, json_rows, python_rows, yaml_rows
 from tunebook.data.raw import SHOWN, Refusal, Row
-from tunebook.errors import TunebookError
 
-BINARY = {  # how a file begins -> what it is
-    b"PAR1": "a Parquet file, not text: declare format parquet",
-    b"\x1f\x8b": "a gzip file, not text: unpack it (gunzip)",
-    b"PK\x03\x04": "a zip archive or a spreadsheet, not text: unpack it, or export it as csv",
-}
-READERS: dict[str, Callable[[str, str, dict[str, Any]], Iterator[Row | Refusal]]] = {  # format -> reader of its text
+Rows = Iterator[Row | Refusal]
+TEXT_READERS: dict[str, Callable[[str, str, dict[str, Any]], Rows]] = {  # format -> reader of a file's text
     "csv": separated,
     "tsv": separated,
     "delimited": delimited,
@@ -34,27 +28,31 @@ READERS: dict[str, Callable[[str, str, dict[str, Any]], Iterator[Row | Refusal]]
     "yaml": yaml_rows,
     "python": python_rows,
 }
+TABLE_READERS: dict[str, Callable[[str, Path, dict[str, Any]], Rows]] = {  # format -> reader of a file
+    "parquet": parquet_rows,
+    "arrow": arrow_rows,
+    "xlsx": xlsx_rows,
+}
 
 
-def read_rows(file: Path, form: dict[str, Any]) -> Iterator[Row | Refusal]:
-    """Rows and refusals of one file. `form` is the config's `format` section. Raises TunebookError for a whole file."""
+def read_rows(file: Path, form: dict[str, Any], name: str | None = None) -> Rows:
+    """Rows and refusals of one file. `form`: the config's `format` section; `name`: what rows and messages call the file.
+
+    Raises TunebookError for a whole file.
+    """
+    name = name or file.name
+    if form["type"] in TABLE_READERS:
+        rows = TABLE_READERS[form["type"]](name, file, form)
+    else:
+        check_text(name, file.stat().st_size)
+        text = decoded(name, unpacked(name, file.read_bytes()), form["encoding"])
+        rows = TEXT_READERS[form["type"]](name, text, form)
     empty = True
-    for row in _read(file, form):
+    for row in rows:
         empty = False
         yield _checked(row) if isinstance(row, Row) else row
     if empty:
-        yield Refusal(file.name, 0, "the file holds no row", f"{file.stat().st_size} bytes")
-
-
-def _read(file: Path, form: dict[str, Any]) -> Iterator[Row | Refusal]:
-    if form["type"] == "parquet":
-        return _parquet(file)
-    check_text(file)
-    data = file.read_bytes()
-    for beginning, what in BINARY.items():
-        if data.startswith(beginning):
-            raise TunebookError(f"{file.name}: found {what}")
-    return READERS[form["type"]](file.name, decoded(file.name, data, form["encoding"]), form)
+        yield Refusal(name, 0, "the file holds no row", f"{file.stat().st_size} bytes")
 
 
 def _checked(row: Row) -> Row | Refusal:
@@ -64,22 +62,3 @@ def _checked(row: Row) -> Row | Refusal:
     except (ValueError, TypeError, RecursionError) as error:
         return Refusal(row.file, row.row, "a value cannot be kept as text", str(error)[:SHOWN])
     return row
-
-
-def _parquet(file: Path) -> Iterator[Row]:
-    try:
-        check_parquet(file, pyarrow.parquet.read_metadata(file))
-        table = pyarrow.parquet.read_table(file)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise TunebookError(
-            f"{file.name}: not a Parquet file ({' '.join(str(error).split())[:120]}); declare its format"
-        ) from None
-    try:
-        records = table.to_pylist()
-    except (ValueError, OverflowError, TypeError, KeyError) as error:  # a year beyond 9999, a zone that nobody knows
-        raise TunebookError(
-            f"{file.name}: a column holds dates or times that Python cannot hold ({' '.join(str(error).split())[:120]}); write "
-            "them as text"
-        ) from None
-    for number, values in enumerate(records, start=1):
-        yield Row(file.name, number, values)
