@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy
 import pandas
 
-from tunebook.reporting.study_folder import Baseline, Experiment, Prompted, Run
+from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.untrained import Baseline, Prompted
 
 RESAMPLES = 2000
 BOOTSTRAP_SEED = 20231
@@ -25,7 +26,7 @@ HIGHER_IS_BETTER = (
 )  # fmt: skip
 LOWER_IS_BETTER = (
     "text_loss", "loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition", "neutral_loss",
-    "verbatim_training", "verbatim_difference",
+    "neutral_loss_untrained", "verbatim_training", "verbatim_difference",
 )  # fmt: skip
 
 
@@ -78,14 +79,15 @@ def mcnemar(left: numpy.ndarray, right: numpy.ndarray) -> float:
 
 
 def row_losses(runs: tuple[Run | Prompted, ...]) -> pandas.DataFrame:
-    """Each held-out row's loss in nats a token, averaged over the runs (one a seed), and its tokens; index: row."""
+    """Each held-out row's loss of the text in nats a token, averaged over the runs (one a seed, or a draw of examples), and
+    its tokens; index: row."""
     frames = [run.scores for run in runs]
-    losses = pandas.concat([frame["loss"] for frame in frames], axis=1).mean(axis=1)
-    return pandas.DataFrame({"loss": losses, "tokens": frames[0]["tokens"]})
+    losses = pandas.concat([frame["text_loss"] for frame in frames], axis=1).mean(axis=1)
+    return pandas.DataFrame({"loss": losses, "tokens": frames[0]["text_tokens"]})
 
 
 def loss_difference(left: tuple[Run | Prompted, ...], right: tuple[Run | Prompted, ...]) -> Difference:
-    """Difference of two methods' losses, left - right, on the rows that both scored."""
+    """Difference of two methods' losses of the text, left - right, on the rows that both scored."""
     both = row_losses(left).join(row_losses(right)["loss"].rename("loss_right"), how="inner")
     return paired_difference(both["loss"].to_numpy(), both["loss_right"].to_numpy(), both["tokens"].to_numpy())
 
@@ -110,7 +112,7 @@ class Choice:
 
 
 CHOICE_RULE = (
-    "Among the methods of an experiment, those whose held-out loss is within {margin} nats a token of the lowest, or is "
+    "Among the methods of an experiment, those whose held-out loss of the text is within {margin} nats a token of the lowest, or is "
     "not shown to be higher than it (the 95 % interval of the paired difference over rows includes zero), count as "
     "equally good; of these, the one with the lowest peak memory in training is recommended. Loss and memory decide alone: "
     "what the verdicts find in the answers of the recommended method is said beside it."
@@ -122,7 +124,7 @@ def choose(experiment: Experiment) -> Choice | None:
     methods = experiment.methods
     if len(methods) < 2:
         return None
-    losses = {name: mean(run.loss for run in runs) for name, runs in methods.items()}
+    losses = {name: mean(run.text_loss for run in runs) for name, runs in methods.items()}
     best = min(losses, key=losses.__getitem__)
     differences = {name: loss_difference(runs, methods[best]) for name, runs in methods.items() if name != best}
     rivals = [
@@ -134,8 +136,8 @@ def choose(experiment: Experiment) -> Choice | None:
     return Choice(min(rivals, key=memory.__getitem__), best, tuple(rivals), differences)
 
 
-def over_seeds(runs: tuple[Run, ...]) -> dict[str, tuple[int, float, float, float]]:
-    """Metric -> number of seeds, mean, lowest and highest value over a method's runs, for the metrics that all of them have."""
+def over_seeds(runs: tuple[Run | Baseline, ...]) -> dict[str, tuple[int, float, float, float]]:
+    """Metric -> number of seeds (or draws), mean, lowest and highest value over a method's runs, for the metrics that all have."""
     found = {}
     for metric in runs[0].metrics:
         values = [run.metrics.get(metric) for run in runs]
@@ -145,8 +147,8 @@ def over_seeds(runs: tuple[Run, ...]) -> dict[str, tuple[int, float, float, floa
 
 
 def share_removed(base: Run, run: Run) -> float:
-    """The share of the untouched model's held-out loss that finetuning removed, of 1."""
-    return 1 - run.loss / base.loss
+    """The share of the untouched model's held-out loss of the text that finetuning removed, of 1."""
+    return 1 - run.text_loss / base.text_loss
 
 
 def mean(values) -> float:

@@ -6,7 +6,8 @@ import itertools
 from dataclasses import dataclass
 
 from tunebook.reporting.comparison import Difference, loss_difference
-from tunebook.reporting.study_folder import Experiment, Prompted, Run
+from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.untrained import Prompted
 
 
 @dataclass(frozen=True)
@@ -25,26 +26,31 @@ class LossContest:
 
 
 def loss_contests(experiment: Experiment) -> list[LossContest]:
-    """Each method against base and base with examples, then the methods against each other; the mean over seeds."""
-    rivals = {"base": (experiment.base,)}
-    if (prompted := prompted_base(experiment)) is not None:
-        rivals[prompted.method] = (prompted,)
+    """Each method against base and base with examples, then the methods against each other; the mean over seeds and draws."""
+    rivals = {"base": (experiment.base,)} | _draws(experiment)
     methods = experiment.methods
     pairs = [*itertools.product(methods.items(), rivals.items()), *itertools.combinations(methods.items(), 2)]
     return [LossContest(left, right, loss_difference(one, other)) for (left, one), (right, other) in pairs]
 
 
-def prompted_base(experiment: Experiment) -> Prompted | None:
-    """The untouched model with examples in its prompt, where it was run."""
-    return next((one for one in experiment.baselines if isinstance(one, Prompted)), None)
+def _draws(experiment: Experiment) -> dict[str, tuple[Prompted, ...]]:
+    """Name -> all draws of so many examples in the untouched model's prompt."""
+    groups = experiment.untrained_groups
+    return {name: group for name, group in groups.items() if isinstance(group[0], Prompted)}
+
+
+def prompted_base(experiment: Experiment) -> tuple[Prompted, ...]:
+    """The untouched model with the most examples in its prompt that were scored, all draws; empty where none were."""
+    return max(_draws(experiment).values(), key=lambda draws: draws[0].examples, default=())
 
 
 @dataclass(frozen=True)
 class AgainstExamples:
-    """Finetuning against examples in the base model's prompt."""
+    """Finetuning against examples in the base model's prompt, the mean over draws of them."""
 
     difference: Difference  # finetuned less prompted
     examples: int
+    draws: int
 
     @property
     def kind(self) -> str:
@@ -58,7 +64,7 @@ class AgainstExamples:
 
 def against_examples(experiment: Experiment, runs: tuple[Run, ...]) -> AgainstExamples | None:
     """A method's runs against the base model with examples; None where that was not run."""
-    prompted = prompted_base(experiment)
-    if prompted is None:
+    draws = prompted_base(experiment)
+    if not draws:
         return None
-    return AgainstExamples(loss_difference(runs, (prompted,)), prompted.evaluation["examples"])
+    return AgainstExamples(loss_difference(runs, draws), draws[0].examples, len(draws))

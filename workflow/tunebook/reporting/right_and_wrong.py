@@ -6,7 +6,8 @@ import itertools
 from dataclasses import dataclass
 
 from tunebook.reporting.comparison import correct_pair, mcnemar
-from tunebook.reporting.study_folder import Baseline, Experiment, Run
+from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.untrained import Baseline
 
 LEVEL = 0.05
 MCNEMAR_RULE = (
@@ -39,14 +40,16 @@ class Contest:
 
 
 def contests(experiment: Experiment) -> list[Contest]:
-    """Each method against base and TF-IDF, then the methods against each other; of several seeds the first.
+    """Each method against base and TF-IDF, then the methods against each other; of several seeds the first,
+    of several draws of examples the one of median accuracy.
 
     Empty where right and wrong have no meaning.
     """
     if not experiment.has_labels:
         return []
     methods = [runs[0] for runs in experiment.methods.values()]
-    rivals = [experiment.base, *(one for one in experiment.baselines if one.method != "majority")]
+    groups = [group for name, group in experiment.untrained_groups.items() if name != "majority"]
+    rivals = [sorted(group, key=lambda one: one.metrics["accuracy"])[len(group) // 2] for group in groups]
     pairs = [*itertools.product(methods, rivals), *itertools.combinations(methods, 2)]
     return [found for left, right in pairs if (found := _contest(left, right))]
 
