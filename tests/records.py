@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import pandas
 
+from tunebook.finetuning import metrics as metrics_of
 from tunebook.records import identity_of, write_csv, write_json, write_parquet
 
 LABELS = ["positive", "neutral", "negative"]
@@ -16,6 +17,8 @@ HOSTILE = (
     "<script>document.title = 'owned'</script></td></table><img src=x onerror=alert(1)> **bold** {{ 7 * 7 }} "
     "\u202eright to left\u202c \U0001f9ea null\x00byte &amp; " + "x" * 5000
 )
+DRAWS = (0.5, 0.4, 0.6)  # what each draw of examples takes off the untouched model's loss
+END = 0.5  # what the end tokens add to a loss
 VALIDATED = 12  # rows that validation losses are over, of `rows`
 METHODS = {
     "int8-lora": (0.46e6, 151e6, 3.7e6, 1.10e9, 190.0),
@@ -129,7 +132,7 @@ def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> 
         "seeds": list(range(1, seeds + 1)),
         "training": {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "num_train_epochs": 2, "max_length": 64},
         "prompts": ["So many books, "],
-        "few_shot": 2,
+        "few_shot": [2],
         "mends": None,
         "published": {
             "source": "Figure 0",
@@ -230,55 +233,81 @@ def _write_run(
         "prompts": ["So many books, "],
     }
     write_json(folder / "run.json", spec | details)
-    write_json(folder / "evaluation.json", _evaluation(run, loss, rows, labels=index == 0, base=method == "base"))
+    write_json(folder / "evaluation.json", _evaluation(run, loss, rows, labels=index == 0, method=method))
     frame = {
         "row": [f"r{row}" for row in range(rows)],
         "input": [f"So many books {row}, " for row in range(rows)],
         "reference": ["so little time."] * rows,
         "prediction": ["no time at all."] * rows,
-        "loss": loss + generator.normal(0, 0.3, rows),
-        "tokens": generator.integers(5, 20, rows),
+        "text_loss": loss + generator.normal(0, 0.3, rows),
+        "text_tokens": generator.integers(5, 20, rows),
         "correct": generator.random(rows) < (0.4 if method == "base" else 0.9) if index == 0 else [None] * rows,
     }
     if method == "base" and index > 0:
-        frame |= {"few_shot_loss": frame["loss"] - 0.5, "few_shot_correct": frame["correct"]}
+        for draw, gain in enumerate(DRAWS):
+            frame[f"few_shot_2_{draw}_text_loss"] = frame["text_loss"] - gain
+            frame[f"few_shot_2_{draw}_correct"] = frame["correct"]
+    frame |= {"loss": frame["text_loss"] + END, "tokens": frame["text_tokens"] + 1}
     write_parquet(folder / "predictions.parquet", pandas.DataFrame(frame))
     write_json(folder / "samples.json", _samples(method, labels=index == 0))
     if method != "base":
         _write_training(folder, run, method, seed, steps, loss, overfits, generator)
 
 
-def _evaluation(run: str, loss: float, rows: int, labels: bool, base: bool) -> dict[str, Any]:
+def _evaluation(run: str, loss: float, rows: int, labels: bool, method: str) -> dict[str, Any]:
+    base, quantized = method == "base", method != "base" and bool(_method(method)["quantization"])
     good = 0.4 if base else 0.9
     metrics = {"accuracy": good, "macro_f1": good} if labels else {}
     verbatim = {"verbatim_training": 0.0 if base else 0.6, "verbatim_heldout": 0.1}
     verbatim["verbatim_difference"] = verbatim["verbatim_training"] - verbatim["verbatim_heldout"]
-    besides = {"neutral_loss": 3.0 if base else 3.2} | verbatim
+    neutral = {"neutral_loss": 3.0 if base else 3.2} | ({"neutral_loss_untrained": 3.05} if quantized else {})
+    besides = neutral | verbatim
     record = {
         "run": run,
         "split": "test",
         "rows": rows,
-        "tokens": 10 * rows,
-        "loss": loss,
-        "perplexity": math.exp(loss),
+        "tokens": 11 * rows,
+        "text_tokens": 10 * rows,
+        "text_loss": loss,
+        "loss": loss + END,
+        "perplexity": math.exp(loss + END),
         "bits_per_byte": loss / 3,
+        "decoding": {
+            "in_force": {"max_new_tokens": 20, "do_sample": False},
+            "set_aside": {"min_length": 12, "forced_eos_token_id": 2},
+        },
         "metrics": metrics if labels else metrics | besides,
-        "metric_rows": {} if labels else {"neutral_loss": 6, **dict.fromkeys(verbatim, 10)},
+        "metric_rows": {} if labels else dict.fromkeys(neutral, 6) | dict.fromkeys(verbatim, 10),
         "intervals": {name: [value - 0.05, value + 0.05] for name, value in (metrics or verbatim).items()}
-        | {"loss": [loss - 0.1, loss + 0.1]},
+        | {"text_loss": [loss - 0.1, loss + 0.1], "loss": [loss + END - 0.1, loss + END + 0.1]},
     }
-    told = {"examples": 2, "seed": 0, "rows_shown": ["r7", "r9"]}
     if base and labels:
-        record["few_shot"] = told | {"not_run": "it never learnt to answer"}
+        record["few_shot"] = [{"examples": 2, "not_run": "it never learnt to answer"}]
     elif base:
-        scores = {"loss": loss - 0.5, "perplexity": math.exp(loss - 0.5), "bits_per_byte": (loss - 0.5) / 3}
-        limits = {"loss": [loss - 0.6, loss - 0.4]}
-        record["few_shot"] = told | scores | {"rows": rows, "metrics": {}, "intervals": limits}
+        draws = [_draw(draw, loss - gain, rows) for draw, gain in enumerate(DRAWS)]
+        record["few_shot"] = [{"examples": 2, **metrics_of.over_draws(draws), "draws": draws}]
     if not labels:
-        return record
+        paragraphs = {"losses": _paragraphs(neutral["neutral_loss"]), "tokens": [50] * 6, "sha256": "0" * 64}
+        own = _paragraphs(3.05) if quantized else None
+        return record | {
+            "neutral_text": paragraphs | {"untrained_losses": own},
+            "memorisation": {"training_rows_seen": 40, "asked": ["r7", "r9"]},
+        }
     scores = {"precision": good, "recall": good, "f1": good, "support": rows // 3}
     confusion = [[8, 1, 0, 1], [2, 7, 1, 0], [0, 1, 9, 0]] if not base else [[3, 3, 3, 1]] * 3
     return record | {"labels": LABELS, "per_label": dict.fromkeys(LABELS, scores), "confusion": confusion}
+
+
+def _draw(seed: int, loss: float, rows: int) -> dict[str, Any]:
+    scores = {"text_loss": loss, "loss": loss + END, "perplexity": math.exp(loss + END), "bits_per_byte": loss / 3}
+    limits = {"text_loss": [loss - 0.1, loss + 0.1], "loss": [loss + END - 0.1, loss + END + 0.1]}
+    told = {"seed": seed, "rows_shown": ["r7", "r9"], "rows": rows, "tokens": 11 * rows, "text_tokens": 10 * rows}
+    return told | scores | {"metrics": {}, "intervals": limits}
+
+
+def _paragraphs(loss: float) -> list[float]:
+    """Summed losses of six paragraphs of 50 tokens, in nats: their mean is `loss` a token."""
+    return [50 * (loss + 0.01 * (at - 2.5)) for at in range(6)]
 
 
 def _samples(method: str, labels: bool) -> list[dict[str, Any]]:
@@ -293,6 +322,7 @@ def _samples(method: str, labels: bool) -> list[dict[str, Any]]:
             "reference": reference,
             "tokens": 12,
             "stopped": method != "base",
+            "begins_training_rows": 3 if source == "config" else 0,
             "source": source,
             "label": label,
         }

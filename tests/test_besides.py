@@ -1,4 +1,4 @@
-"""What a causal model is asked besides its test rows: a neutral text (forgetting), and to complete rows verbatim."""
+"""What a causal model is asked besides its test rows: a neutral text (did it become less likely?), and to complete rows verbatim."""
 
 import pandas
 import pytest

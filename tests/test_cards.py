@@ -33,7 +33,7 @@ def test_the_hubs_reader_finds_what_was_measured(study):
         "text-generation",
     )
     results = {result.metric_type: result for result in card.data.eval_results}
-    assert results["loss"].metric_value == pytest.approx(run.loss, abs=1e-6)
+    assert results["text_loss"].metric_value == pytest.approx(run.text_loss, abs=1e-6)
     assert results["accuracy"].dataset_name == "toys (synthetic)"
     assert set(results) == set(run.metrics)
     assert "base_model" not in card.data.to_dict()  # a wheel has no id on the hub

@@ -180,7 +180,8 @@ def keys_of(record: object) -> set[str]:
     """The keys of a record, or of a list's first, and of the records in it that are told besides."""
     if not isinstance(record, dict):
         return keys_of(record[0]) if isinstance(record, list) and record else set()
-    return set(record) | keys_of(record.get("runs")) | keys_of(record.get("few_shot"))
+    within = ("runs", "few_shot", "draws", "decoding", "neutral_text", "memorisation")
+    return set(record).union(*(keys_of(record.get(name)) for name in within))
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +222,8 @@ def written(finished_study, tmp_path_factory):
         found[place + file] = set()
         for path in results.glob(f"runs/words/*/seed-0/{file}"):
             read = {".json": lambda p: keys_of(read_json(p)), ".csv": pandas.read_csv, ".parquet": pandas.read_parquet}
-            found[place + file] |= set(read[path.suffix](path))
+            columns = read[path.suffix](path)
+            found[place + file] |= {re.sub(r"few_shot_\d+_\d+", "few_shot_{examples}_{seed}", name) for name in columns}
     return found
 
 

@@ -228,7 +228,7 @@ def test_seeds_are_drawn_as_mean_and_range(study, monkeypatch):
         score_figures, "_lines_of_metrics", lambda *given: seen.update(values=given[3], whiskers=given[4])
     )
     score_figures.draw_metrics(study.experiments[1])
-    losses = [run.loss for run in study.experiments[1].methods["full"]]
-    assert seen["values"]["full"]["loss"] == pytest.approx(sum(losses) / 2)
-    assert seen["whiskers"]["full"]["loss"] == (min(losses), max(losses))
-    assert seen["whiskers"]["base"]["loss"] == study.experiments[1].base.intervals["loss"]
+    losses = [run.text_loss for run in study.experiments[1].methods["full"]]
+    assert seen["values"]["full"]["text_loss"] == pytest.approx(sum(losses) / 2)
+    assert seen["whiskers"]["full"]["text_loss"] == (min(losses), max(losses))
+    assert seen["whiskers"]["base"]["text_loss"] == study.experiments[1].base.intervals["text_loss"]

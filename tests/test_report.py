@@ -8,7 +8,6 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pandas
 import pytest
 
 from tests.records import HOSTILE, fake_study
@@ -18,7 +17,7 @@ from tunebook.records import write_json
 from tunebook.report import render
 from tunebook.reporting import typeset
 from tunebook.reporting.answers import exchanges, marked
-from tunebook.reporting.side_effects import int8_methods, quantization_alone, quantized_methods, side_effects_table
+from tunebook.reporting.side_effects import int8_methods, neutral_changes, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import read_study
 
 TEMPLATES = Path(__file__).parents[1] / "report"
@@ -100,8 +99,13 @@ def test_the_summary_answers_the_three_questions(html):
     assert "Which system gained most? Experiment 0 : finetuning removed 27.3 % " in said
     assert "(3.000 to 2.180 nats a token; accuracy 40.0 % to 90.0 %)" in said
     assert "Which overfits? Experiment 2 , all 4 runs." in said
-    assert "Which method for Experiment 2, and at what price? qlora : held-out loss 2.300 (base 3.000)" in said
-    assert "Without any training, 2 examples in the prompt bring the base model to 2.500: qlora is " in said
+    assert (
+        "Which method for Experiment 2, and at what price? qlora : held-out loss of the text 2.300 (base 3.000)" in said
+    )
+    assert (
+        "Without any training, 2 examples in the prompt bring the base model to 2.500 (2.400 to 2.600 over 3 draws of them): qlora is "
+        in said
+    )
     assert said.count("better than base") == 6
 
 
@@ -113,7 +117,10 @@ def test_every_figure_has_words_and_most_a_table(html, study):
 
 def test_losses_have_the_form_of_the_published_table(html):
     said = section(html, "experiment-experiment-0")
-    assert "Loss by epoch, in nats a supervised token CSV Epoch Training loss Validation loss 1 2." in said
+    assert (
+        "Loss by epoch, in nats a supervised token, end tokens included CSV Epoch Training loss Validation loss 1 2."
+        in said
+    )
 
 
 def test_synthetic_data_is_marked_wherever_it_appears(html):
@@ -233,11 +240,11 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     html = render(finish(folder), TEMPLATES)
     said = section(html, "summary")
     assert "Experiment 2 : validation loss is lowest after epoch 0.75" in said
-    assert ", over the first 12 of 30 validation rows; mended in Experiment 1 , held-out loss" in said
-    assert "; mended in Experiment 1 , held-out loss 2.280 instead of 2.380 on the same rows." in said
+    assert ", over the first 12 of 30 validation rows; mended in Experiment 1 , held-out loss of the text" in said
+    assert "; mended in Experiment 1 , held-out loss of the text 2.280 instead of 2.380 on the same rows." in said
     assert "Kept and scored are the weights of the lowest validation loss" in said
     mender, mended = (section(html, f"experiment-experiment-{number}") for number in (1, 2))
-    assert "It mends Experiment 2 : on the same held-out rows its loss differs by −0.1" in mender
+    assert "It mends Experiment 2 : on the same held-out rows its loss of the text differs by −0.1" in mender
     assert "What was changed learning_rate: 0.001 → 0.00005 evals_per_epoch: none → 4 " in mender
     assert "Experiment 1 mends it" in mended
     assert "Kept weights : those of step 20 of 40" in mended
@@ -249,22 +256,26 @@ def test_an_experiment_stands_beside_the_one_that_it_mends(tmp_path):
     shutil.copytree(folder / "datasets" / "lines", folder / "datasets" / "others")
     shutil.copytree(folder.parent / "datasets" / "lines", folder.parent / "datasets" / "others")
     html = render(read_study(folder), TEMPLATES)
-    assert "held-out loss 2.280 against 2.380, on other rows" in section(html, "experiment-experiment-1")
+    assert "held-out loss of the text 2.280 against 2.380, on other rows" in section(html, "experiment-experiment-1")
 
 
 def test_what_was_done_besides_has_a_table_or_a_reason(html):
     labels, texts = section(html, "experiment-experiment-0"), section(html, "experiment-experiment-1")
-    assert "Forgetting Not measured:" in labels
-    assert "Few-shot prompting of the base model was not run: it never learnt to answer." in labels
-    assert "Forgetting and memorisation" in texts
+    assert "A neutral text Not measured:" in labels
+    assert "The base model with 2 examples in its prompt was not run: it never learnt to answer." in labels
+    assert "A neutral text, and memorisation" in texts
     assert "base 3.000 0 % of 10" in texts
-    assert "int8-lora 3.200 +0.200 60.0 % of 10, 55.0 % to 65.0 %" in texts
-    assert "“base, 2 examples” is the untouched model with 2 training rows in front of each test row: r7, r9" in texts
     assert (
-        "They bring its loss from 3.000 to 2.500; finetuning (int8-lora) brings it to 2.280, better than 2 examples"
+        "int8-lora 3.200 +0.200 +0.200 to +0.200 +0.050 +0.050 to +0.050 +0.150 +0.150 to +0.150 60.0 % of 10" in texts
+    )
+    assert "(40 of 120 rows, int8-lora); the untouched model saw none of them" in texts
+    assert (
+        "3 draws of these rows bring its loss of the text from 3.000 to 2.500 at the mean, 2.400 to 2.600 by draw"
         in texts
     )
-    assert "loss on a neutral text Loss on a fixed text of six plain paragraphs" in section(html, "how")
+    assert "finetuning (int8-lora) brings it to 2.280, better than 2 examples" in texts
+    assert "loss on a neutral text Loss in nats a token on a fixed text of plain paragraphs" in section(html, "how")
+    assert "forgot" not in html.lower()
 
 
 def test_that_int8_losses_depend_on_the_batch_is_said_where_they_stand(study, html):
@@ -272,25 +283,55 @@ def test_that_int8_losses_depend_on_the_batch_is_said_where_they_stand(study, ht
     assert "The losses of int8-lora were computed in batches of " in section(html, "experiment-experiment-2")
 
 
-def test_a_change_by_quantization_alone_is_told_from_forgetting(study, html, tmp_path):
+def test_both_losses_are_named_and_the_headline_is_that_of_the_text(html):
+    said = section(html, "experiment-experiment-1")
+    for words in ("loss of the text lower is better 3.000", "loss with end tokens lower is better 3.500"):
+        assert words in said
+    assert "Held-out loss of the text Change With end tokens" in section(html, "summary")
+    assert "leaves these tokens out: it is the headline" in section(html, "how")
+
+
+def test_settings_of_the_model_that_were_set_aside_are_told(html):
+    said = section(html, "experiment-experiment-1")
+    assert "They were not used: min_length 12, forced_eos_token_id 2." in said
+    assert "How answers were decoded max_new_tokens 20, do_sample false." in said
+
+
+def test_a_prompt_that_begins_training_rows_says_so(html):
+    said = section(html, "experiment-experiment-1")
+    assert "Prompt from the config, begins 3 training rows" in said
+    assert "held-out row, begins" not in said
+
+
+def test_the_likeness_of_held_out_rows_to_training_rows_is_told(html):
+    said = section(html, "experiment-experiment-1")
+    assert (
+        "The held-out row most like a training row has similarity 0.71 (1 is the same; rows are near-copies from 0.9 on)"
+        in said
+    )
+    assert "The test rows choose nothing" in section(html, "how")
+
+
+def test_changes_on_the_neutral_text_are_split_into_quantization_and_training(study, html):
     experiment = study.experiments[2]
     assert quantized_methods(experiment) == ["int8-lora", "qlora"]
-    assert quantization_alone(experiment) == {"int8-lora": 0.0, "qlora": 0.0}  # all start at the same validation loss
-    for file in experiment.runs[0].folder.parents[1].glob("qlora/*/history.csv"):
-        other = tmp_path / "history.csv"
-        other.write_text(file.read_text().replace("0,0.0,validation,3.0", "0,0.0,validation,3.5"))
-        changed = [
-            replace(run, history=pandas.read_csv(other)) if run.method == "qlora" else run for run in experiment.runs
-        ]
-    changed = replace(experiment, runs=tuple(changed))
-    assert quantization_alone(changed) == {"int8-lora": 0.0, "qlora": 0.5}
-    said = {row[0].text: [cell.text for cell in row] for row in side_effects_table(changed).rows}
-    assert said["qlora"][:4] == ["qlora", "3.200", "+0.200", "+0.500"]
-    assert said["full"][3] == ""
-    assert "not quantized: for int8-lora and qlora the change also holds" in section(html, "experiment-experiment-2")
-    alone = replace(experiment, runs=tuple(run for run in experiment.runs if run.method == "qlora"))
-    assert quantization_alone(alone) == {}  # nothing to hold it against
-    assert "How much that is was not measured here" in section(html, "experiment-experiment-1")
+    said = {row[0].text: [cell.text for cell in row] for row in side_effects_table(experiment).rows}
+    assert said["qlora"][:5] == ["qlora", "3.200", "+0.200", "+0.050", "+0.150"]
+    assert said["full"][:5] == ["full", "3.200", "+0.200", "", "+0.200"]
+    assert "for int8-lora and qlora the change has two parts" in section(html, "experiment-experiment-2")
+    plain = replace(experiment, runs=tuple(run for run in experiment.runs if run.method == "full"))
+    assert [column.label for column in side_effects_table(plain).columns][:3] == ["Run", "Loss", "Change"]
+    assert len(side_effects_table(plain).columns) == 6
+    whole, _, _ = neutral_changes(experiment, experiment.methods["full"])
+    assert whole.rows == 6  # paired by paragraph
+
+
+def test_a_run_that_saw_too_little_to_be_asked_has_no_share(study):
+    experiment = study.experiments[1]
+    run = experiment.runs[0]
+    kept = {name: value for name, value in run.evaluation["metrics"].items() if not name.startswith("verbatim")}
+    bare = replace(experiment, runs=(replace(run, evaluation=run.evaluation | {"metrics": kept}),))
+    assert [cell.text for cell in side_effects_table(bare).rows[1]][-3:] == ["", "", ""]
 
 
 def test_a_recommended_method_whose_answers_are_bad_is_recommended_with_that_word(tmp_path):

@@ -11,7 +11,7 @@ from tests.records import fake_study
 from tunebook.errors import TunebookError
 from tunebook.records import write_json, write_parquet
 from tunebook.reporting.comparison import choose, loss_difference
-from tunebook.reporting.contests import AgainstExamples
+from tunebook.reporting.contests import AgainstExamples, against_examples
 from tunebook.reporting.report_tables import losses_table, methods_table, metrics_table
 from tunebook.reporting.study_folder import read_study
 from tunebook.statistics.paired import Difference
@@ -32,7 +32,8 @@ def test_one_line_a_run(study, tables):
     assert len(tables["runs"]) == len(study.runs) == 2 * (1 + 1 + 4)
     assert len(tables["methods"]) == len(study.runs) + len(study.experiments)  # the base runs too
     line = tables["runs"].iloc[0]
-    assert line["base_loss"] - line["loss"] == pytest.approx(3.0 - study.runs[0].loss)
+    assert line["base_text_loss"] - line["text_loss"] == pytest.approx(3.0 - study.runs[0].text_loss)
+    assert (line["base_loss"], line["loss"]) == (3.5, study.runs[0].loss)  # with end tokens
     assert line["loss_gain_low"] < line["loss_gain"] < line["loss_gain_high"]
 
 
@@ -67,7 +68,7 @@ def test_metrics_hold_intervals_and_the_base_run(tables):
     base = metrics.loc[("experiment-0", "base", 0, "accuracy")]
     assert base.tolist() == pytest.approx([0.4, 0.35, 0.45, 30])
     perplexity = metrics.loc[("experiment-0", "base", 0, "perplexity")]
-    assert perplexity.tolist() == pytest.approx([math.exp(3.0), math.exp(2.9), math.exp(3.1), 30])
+    assert perplexity.tolist() == pytest.approx([math.exp(3.5), math.exp(3.4), math.exp(3.6), 30])
     answered = metrics.loc[("experiment-1", "base", 0, "stop_rate")]
     assert answered["value"] == 0
     assert math.isnan(answered["low"])  # two answers: no interval
@@ -82,11 +83,18 @@ def test_seeds_are_told_as_mean_and_range(study, tables):
     assert lines.loc["loss"].tolist() == pytest.approx([2, sum(losses) / 2, min(losses), max(losses)])
     assert lines.loc["stop_rate"].tolist() == pytest.approx([2, sum(accuracies) / 2, min(accuracies), max(accuracies)])
     assert not (tables["seeds"]["method"] == "base").any()  # it has no seed
+    draws = (
+        tables["seeds"]
+        .set_index(["experiment", "method", "metric"])
+        .loc[("experiment-2", "base, 2 examples", "text_loss")]
+    )
+    assert draws.tolist() == pytest.approx([3, 2.5, 2.4, 2.6])
 
 
 def test_the_report_shows_range_over_seeds_in_the_place_of_an_interval_over_rows(study):
-    row = next(row for row in metrics_table(study.experiments[-1]).rows if row[0].text == "loss")
+    row = next(row for row in metrics_table(study.experiments[-1]).rows if row[0].text == "loss of the text")
     assert row[1].note == "2.90 to 3.10"  # base, then base with examples
+    assert row[2].note == "2.40 to 2.60 over 3 draws"
     assert all(cell.note.endswith("over 2 seeds") for cell in row[3:])
     assert all("over 2 seeds" in row[-1].note for row in methods_table(study.experiments[-1]).rows[1:])
 
@@ -107,7 +115,11 @@ def test_methods_are_compared_with_examples_in_the_prompt_row_by_row(study, tabl
     lines = tables["comparisons"].set_index(["experiment", "test", "left", "right"]).sort_index()
     line = lines.loc[("experiment-2", "loss", "lora", "base, 2 examples")]
     experiment = study.experiments[2]
-    expected = loss_difference(experiment.methods["lora"], (experiment.baselines[0],))
+    expected = loss_difference(experiment.methods["lora"], experiment.baselines)
+    assert len(experiment.baselines) == 3
+    first = loss_difference(experiment.methods["lora"], experiment.baselines[:1])
+    assert expected.mean != pytest.approx(first.mean)  # never the first draw alone
+    assert against_examples(experiment, experiment.methods["lora"]).difference == expected
     assert line[["rows", "difference", "low", "high"]].tolist() == [30, expected.mean, expected.low, expected.high]
     assert line["difference"] != lines.loc[("experiment-2", "loss", "lora", "base"), "difference"]
     assert line["verdict"] == ("no difference shown" if expected.low < 0 < expected.high else "lora has the lower loss")
@@ -127,7 +139,7 @@ def test_words_against_examples_follow_the_interval():
         (-0.1, 0.3): ("quiet", "not distinguishable from 4 examples in the prompt"),
     }
     for (low, high), expected in words.items():
-        told = AgainstExamples(Difference((low + high) / 2, low, high, 96), 4)
+        told = AgainstExamples(Difference((low + high) / 2, low, high, 96), 4, 5)
         assert (told.kind, told.words) == expected
 
 
@@ -136,7 +148,7 @@ def test_a_metric_of_another_text_says_its_n_even_where_the_test_rows_are_as_man
     rows = {row[0].text: row for row in metrics_table(experiment).rows}
     assert experiment.base.evaluation["rows"] == experiment.base.rows_of("neutral_loss") == 6
     assert rows["loss on a neutral text"][1].note == "n = 6, no interval"
-    assert "n =" not in rows["loss"][1].note
+    assert "n =" not in rows["loss of the text"][1].note
 
 
 def test_markdown_escapes_what_would_end_a_cell():
@@ -193,9 +205,9 @@ def test_the_test_rows_take_no_part_in_the_choice(tmp_path):
     before = choose(read_study(folder).experiments[0])
     place = folder / "runs/experiment-0" / before.method / "seed-1"
     record = json.loads((place / "evaluation.json").read_text())
-    write_json(place / "evaluation.json", record | {"loss": record["loss"] + 1})
+    write_json(place / "evaluation.json", record | {"text_loss": record["text_loss"] + 1})
     frame = pandas.read_parquet(place / "predictions.parquet")
-    write_parquet(place / "predictions.parquet", frame.assign(loss=frame["loss"] + 1))
+    write_parquet(place / "predictions.parquet", frame.assign(text_loss=frame["text_loss"] + 1))
     after = read_study(folder).experiments[0]
     assert choose(after).method == before.method
     other = next(name for name in after.methods if name != before.method)

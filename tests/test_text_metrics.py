@@ -111,4 +111,4 @@ def test_the_report_says_where_there_is_no_interval(tmp_path):
     table = metrics_table(read_study(fake_study(tmp_path, experiments=2)).experiments[1])
     notes = {row[0].text: row[1].note for row in table.rows}
     assert notes["stop rate"] == "n = 2, no interval"
-    assert notes["loss"] == "2.90 to 3.10"
+    assert notes["loss of the text"] == "2.90 to 3.10"

@@ -39,7 +39,7 @@ from tunebook.reporting.head_words import head_words
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.published import REPRODUCED_RULE, comparability
-from tunebook.reporting.side_effects import int8_methods, quantization_alone, quantized_methods, side_effects_table
+from tunebook.reporting.side_effects import int8_methods, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.summary import summary
 from tunebook.statistics.paired import LEVEL, Difference, mcnemar
@@ -124,7 +124,8 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "memorised": "verbatim_training" in experiment.base.metrics,
         "quantized": quantized_methods(experiment),
         "int8": int8_methods(experiment),
-        "quantization_measured": bool(quantization_alone(experiment)),
+        "seen": chosen.evaluation.get("memorisation", {}).get("training_rows_seen", 0),
+        "decoding": decoding(experiment.base),
         "caution": experiment.dataset["caution"],
         "examples": [_example(row) for row in experiment.profile["examples"]],
         "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
@@ -205,6 +206,12 @@ def rivalry(experiment: Experiment, choice: Choice | None) -> list[dict[str, Any
     ]
 
 
+def decoding(base: Run) -> dict[str, Any]:
+    """How answers were decoded, and which settings of the model's own were set aside, as (key, value) in JSON."""
+    told = base.evaluation.get("decoding", {"in_force": {}, "set_aside": {}})
+    return {name: [(key, typeset.json_text(value, None)) for key, value in told[name].items()] for name in told}
+
+
 def figure_part(study: Study, experiment: Experiment, name: str) -> dict[str, Any]:
     """One figure: its kind, the inlined SVG, the text for screen readers, its data."""
     kind = name.removesuffix(".svg")
@@ -232,7 +239,7 @@ def figure_part(study: Study, experiment: Experiment, name: str) -> dict[str, An
 def definitions(study: Study) -> list[tuple[str, str]]:
     """(metric, its definition) for the metrics that occur in the study and are defined by the code that measures them."""
     defined = metrics.definitions() | text_metrics.definitions()
-    occurring = ("loss", "perplexity", "bits_per_byte")
+    occurring = ("text_loss", "loss", "perplexity", "bits_per_byte")
     runs = [run for experiment in study.experiments for run in (experiment.base, *experiment.runs)]
     names = dict.fromkeys([*occurring, *(name for run in runs for name in run.metrics)])
     baselines = {one.method: one.evaluation["definition"] for e in study.experiments for one in e.baselines}

@@ -20,12 +20,12 @@ from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.typeset import number
 
 TITLES = {
-    "runs": "Runs: held-out loss against the untouched model, time, memory, verdicts",
+    "runs": "Runs: held-out loss of the text against the untouched model, time, memory, verdicts",
     "losses": "Losses by epoch, in nats a supervised token, with published figures",
     "published": "Published against reproduced losses, and whether they may be compared",
     "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
-    "seeds": "Seeds: mean and range of each metric over the runs of a method",
-    "comparisons": "Pairs on the same rows: paired differences of losses, and of right answers; p adjusted by Holm's method",
+    "seeds": "Seeds: mean and range of each metric over the runs of a method, and over draws of examples in the prompt",
+    "comparisons": "Pairs on the same rows: paired differences of losses of the text, and of right answers; p adjusted by Holm's method",
     "methods": "Methods: what is trained, what is stored, memory, time, loss",
 }
 
@@ -44,7 +44,7 @@ def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
 
 
 def run_line(experiment: Experiment, run: Run) -> dict[str, Any]:
-    """One finetuned run against its base; `loss_gain` is base minus run in nats a token, paired by row."""
+    """One finetuned run against its base; `text_loss_gain` is base minus run in nats a token of the text, paired by row."""
     gain = loss_difference((experiment.base,), (run,))
     verdicts = diagnose_run(experiment, run)
     metrics, base_metrics = run.metrics, experiment.base.metrics
@@ -54,12 +54,14 @@ def run_line(experiment: Experiment, run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "split": run.evaluation["split"],
         "rows": run.evaluation["rows"],
+        "base_text_loss": experiment.base.text_loss,
+        "text_loss": run.text_loss,
         "base_loss": experiment.base.loss,
         "loss": run.loss,
         "share_removed": share_removed(experiment.base, run),
-        "loss_gain": gain.mean,
-        "loss_gain_low": gain.low,
-        "loss_gain_high": gain.high,
+        "text_loss_gain": gain.mean,
+        "text_loss_gain_low": gain.low,
+        "text_loss_gain_high": gain.high,
         "gain_shown": gain.shown,
         "base_accuracy": base_metrics.get("accuracy", math.nan),
         "accuracy": metrics.get("accuracy", math.nan),
@@ -165,17 +167,19 @@ def metrics_table(study: Study) -> pandas.DataFrame:
 
 
 def seeds_table(study: Study) -> pandas.DataFrame:
-    """Mean and range over seeds: experiment, method, metric, seeds, mean, lowest, highest. One seed is a range of nothing."""
+    """Mean and range over seeds, and over draws of examples in the prompt: experiment, method, metric, seeds, mean, lowest,
+    highest. One seed is a range of nothing."""
     lines = []
     for experiment in study.experiments:
-        for method, runs in experiment.methods.items():
+        draws = {name: group for name, group in experiment.untrained_groups.items() if len(group) > 1}
+        for method, runs in (draws | experiment.methods).items():
             for metric, (seeds, middle, lowest, highest) in over_seeds(runs).items():
                 lines.append((experiment.name, method, metric, seeds, middle, lowest, highest))
     return pandas.DataFrame(lines, columns=["experiment", "method", "metric", "seeds", "mean", "lowest", "highest"])
 
 
 def comparisons_table(study: Study) -> pandas.DataFrame:
-    """Pairs on the same rows: their losses and, where they answer with labels, their right answers.
+    """Pairs on the same rows: their losses of the text and, where they answer with labels, their right answers.
 
     experiment, test (loss, answers), left, right, rows; difference (left less right: nats a token, or share of right
     answers), low, high; only_left, only_right where two runs answer with labels; p (adjusted); verdict.
@@ -208,7 +212,7 @@ def method_line(run: Run) -> dict[str, Any]:
         "peak_memory_bytes", "wall_s", "tokens", "tokens_per_s",
     )  # fmt: skip
     line = {"experiment": run.experiment, "method": run.method, "seed": run.seed}
-    return line | {name: training.get(name) for name in names} | {"loss": run.loss}
+    return line | {name: training.get(name) for name in names} | {"text_loss": run.text_loss, "loss": run.loss}
 
 
 def markdown(frame: pandas.DataFrame) -> str:

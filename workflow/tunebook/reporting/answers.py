@@ -38,6 +38,7 @@ class Exchange:
     references: tuple[str, ...]  # several where rows ask the same
     label: str | None
     source: str
+    begins_training_rows: int  # how many training rows begin with the prompt
     before: Answer
     after: Answer
     others: tuple[Answer, ...]
@@ -64,6 +65,7 @@ def exchanges(experiment: Experiment, chosen: Run) -> tuple[list[Exchange], int]
                 references=tuple(references),
                 label=first["label"],
                 source=first["source"],
+                begins_training_rows=first["begins_training_rows"],
                 before=answer("base", samples[key], None, experiment, other=after[key][0]["completion"]),
                 after=answer(chosen.method, after[key], before, experiment),
                 others=tuple(answer(name, found[key], before, experiment) for name, found in others if key in found),

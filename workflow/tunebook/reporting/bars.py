@@ -33,10 +33,12 @@ def draw_methods(experiment: Experiment) -> Figure:
     for axis, (title, (key, written)) in zip(axes, COSTS.items(), strict=False):
         values = {method: [run.training[key] for run in runs] for method, runs in methods.items()}
         _bars(axis, title, values, written, len(methods) + 1)
-    losses = {"base": [experiment.base.loss]} | {method: [run.loss for run in runs] for method, runs in methods.items()}
+    losses = {"base": [experiment.base.text_loss]} | {
+        method: [run.text_loss for run in runs] for method, runs in methods.items()
+    }
     first = {"base": experiment.base} | {method: runs[0] for method, runs in methods.items()}
-    intervals = {name: run.intervals["loss"] for name, run in first.items()}
-    _bars(axes[-1], "held-out loss, nats a token", losses, fixed, len(methods) + 1, intervals)
+    intervals = {name: run.intervals["text_loss"] for name, run in first.items()}
+    _bars(axes[-1], "held-out loss of the text, nats a token", losses, fixed, len(methods) + 1, intervals)
     return figure
 
 

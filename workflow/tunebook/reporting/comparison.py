@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy
 import pandas
 
-from tunebook.reporting.study_folder import Baseline, Experiment, Run
+from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.untrained import Baseline, Prompted
 from tunebook.statistics.paired import Difference, Scores, paired_difference
 
 FEW_ROWS = 100  # below so many test rows a verdict says how many: intervals over few rows cover less than they say
@@ -19,14 +20,15 @@ HIGHER_IS_BETTER = (
 )  # fmt: skip
 LOWER_IS_BETTER = (
     "text_loss", "loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition", "neutral_loss",
-    "verbatim_training", "verbatim_difference",
+    "neutral_loss_untrained", "verbatim_training", "verbatim_difference",
 )  # fmt: skip
 Runs = tuple[Run | Baseline, ...]  # of one method, one a seed
 
 
 def loss_difference(left: Runs, right: Runs) -> Difference:
-    """Difference of two methods' losses, left - right, on the test rows that both scored; rows of one prompt are a cluster."""
-    return _difference(left, right, "loss", lambda run: run.scores)
+    """Difference of two methods' losses of the text, left - right, on the test rows that both scored; rows of one prompt are
+    a cluster."""
+    return _difference(left, right, "text_loss", lambda run: run.scores, weight="text_tokens")
 
 
 def accuracy_difference(left: Runs, right: Runs) -> Difference:
@@ -46,15 +48,16 @@ def _difference(
     both = pandas.concat([frame[column].astype(float) for frame in frames], axis=1, join="inner")
     values, rows = both.to_numpy().T, frames[0].loc[both.index]
     return paired_difference(
-        Scores(values[: len(left)], seeded=_trained(left)),
-        Scores(values[len(left) :], seeded=_trained(right)),
+        Scores(values[: len(left)], seeded=_varies(left)),
+        Scores(values[len(left) :], seeded=_varies(right)),
         numpy.ones(len(both)) if weight is None else rows[weight].to_numpy(),
         rows["cluster"].to_numpy() if "cluster" in rows else None,
     )
 
 
-def _trained(runs: Runs) -> bool:
-    return any(isinstance(run, Run) and run.training is not None for run in runs)
+def _varies(runs: Runs) -> bool:
+    """Whether the runs of a method stand for chance: the seeds of training, or draws of examples in the prompt."""
+    return any(isinstance(run, Prompted) or (isinstance(run, Run) and run.training is not None) for run in runs)
 
 
 def correct_pair(left: Run | Baseline, right: Run | Baseline) -> tuple[numpy.ndarray, numpy.ndarray] | None:
@@ -103,8 +106,8 @@ def choose(experiment: Experiment) -> Choice | None:
     return Choice(min(rivals, key=memory.__getitem__), best, tuple(rivals), losses, differences)
 
 
-def over_seeds(runs: tuple[Run, ...]) -> dict[str, tuple[int, float, float, float]]:
-    """Metric -> number of seeds, mean, lowest and highest value over a method's runs, for the metrics that all of them have."""
+def over_seeds(runs: tuple[Run | Baseline, ...]) -> dict[str, tuple[int, float, float, float]]:
+    """Metric -> number of seeds (or draws), mean, lowest and highest value over a method's runs, for the metrics that all have."""
     found = {}
     for metric in runs[0].metrics:
         values = [run.metrics.get(metric) for run in runs]
@@ -114,8 +117,8 @@ def over_seeds(runs: tuple[Run, ...]) -> dict[str, tuple[int, float, float, floa
 
 
 def share_removed(base: Run, run: Run) -> float:
-    """The share of the untouched model's held-out loss that finetuning removed, of 1."""
-    return 1 - run.loss / base.loss
+    """The share of the untouched model's held-out loss of the text that finetuning removed, of 1."""
+    return 1 - run.text_loss / base.text_loss
 
 
 def mean(values) -> float:

@@ -1,6 +1,6 @@
 """Pairs of an experiment's methods on the same held-out rows: which has the lower loss, which is right more often.
 
-All seeds of a method take part. p-values are adjusted for the number of pairs (Holm 1979).
+All seeds of a method take part, and all draws of examples in the prompt. p-values are adjusted for the number of pairs (Holm 1979).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tunebook.reporting.comparison import Runs, accuracy_difference, correct_pair, loss_difference
-from tunebook.reporting.study_folder import Experiment, Prompted
+from tunebook.reporting.study_folder import Experiment
+from tunebook.reporting.untrained import Prompted
 from tunebook.statistics.paired import LEVEL, Difference, holm, mcnemar
 
 LABELS_RULE = (
@@ -74,9 +75,7 @@ Contest = TypeVar("Contest", LossContest, LabelContest)
 
 def loss_contests(experiment: Experiment) -> list[LossContest]:
     """Each method against base and base with examples, then the methods against each other."""
-    rivals = {"base": (experiment.base,)}
-    if (prompted := prompted_base(experiment)) is not None:
-        rivals[prompted.method] = (prompted,)
+    rivals = {"base": (experiment.base,)} | _draws(experiment)
     found = [
         LossContest(left, right, difference := loss_difference(one, other), difference.p)
         for (left, one), (right, other) in _pairs(experiment, rivals)
@@ -88,7 +87,7 @@ def label_contests(experiment: Experiment) -> list[LabelContest]:
     """Each method against base and TF-IDF, then the methods against each other; empty where the data have no labels."""
     if not experiment.has_labels:
         return []
-    rivals = {one.method: (one,) for one in experiment.untrained if one.method != "majority"}
+    rivals = {name: group for name, group in experiment.untrained_groups.items() if name != "majority"}
     found = [_label_contest(*pair) for pair in _pairs(experiment, rivals)]
     return _adjusted([contest for contest in found if contest])
 
@@ -116,17 +115,24 @@ def _adjusted(contests: list[Contest]) -> list[Contest]:
     return [replace(one, p=p) for one, p in zip(contests, holm([one.p for one in contests]), strict=True)]
 
 
-def prompted_base(experiment: Experiment) -> Prompted | None:
-    """The untouched model with examples in its prompt, where it was run."""
-    return next((one for one in experiment.baselines if isinstance(one, Prompted)), None)
+def _draws(experiment: Experiment) -> dict[str, tuple[Prompted, ...]]:
+    """Name -> all draws of so many examples in the untouched model's prompt."""
+    groups = experiment.untrained_groups
+    return {name: group for name, group in groups.items() if isinstance(group[0], Prompted)}
+
+
+def prompted_base(experiment: Experiment) -> tuple[Prompted, ...]:
+    """The untouched model with the most examples in its prompt that were scored, all draws; empty where none were."""
+    return max(_draws(experiment).values(), key=lambda draws: draws[0].examples, default=())
 
 
 @dataclass(frozen=True)
 class AgainstExamples:
-    """Finetuning against examples in the base model's prompt."""
+    """Finetuning against examples in the base model's prompt, over all draws of them."""
 
     difference: Difference  # finetuned less prompted
     examples: int
+    draws: int
 
     @property
     def kind(self) -> str:
@@ -140,7 +146,7 @@ class AgainstExamples:
 
 def against_examples(experiment: Experiment, runs: Runs) -> AgainstExamples | None:
     """A method's runs against the base model with examples; None where that was not run."""
-    prompted = prompted_base(experiment)
-    if prompted is None:
+    draws = prompted_base(experiment)
+    if not draws:
         return None
-    return AgainstExamples(loss_difference(runs, (prompted,)), prompted.evaluation["examples"])
+    return AgainstExamples(loss_difference(runs, draws), draws[0].examples, len(draws))

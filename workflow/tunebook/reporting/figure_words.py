@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tunebook.reporting.comparison import over_seeds
 from tunebook.reporting.curves import split_rows
-from tunebook.reporting.study_folder import Baseline, Experiment, Run
+from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import count, duration, fixed, integer, listed, metric_title, number, size
+from tunebook.reporting.untrained import Baseline
 
 
 def alternative(kind: str, experiment: Experiment) -> str:
@@ -33,7 +35,8 @@ def _loss(experiment: Experiment) -> str:
         )
     return (
         "Line chart of training loss and validation loss against optimizer steps, epochs on the upper axis. "
-        f"{'; '.join(parts)}. The base model's held-out loss is {fixed(experiment.base.loss)}."
+        f"{'; '.join(parts)}. The base model's held-out loss, with end tokens as these, is "
+        f"{fixed(experiment.base.loss)}."
     )
 
 
@@ -50,17 +53,18 @@ def _training(experiment: Experiment) -> str:
 
 
 def _metrics(experiment: Experiment) -> str:
-    runs = [*experiment.untrained, *(run for _, run in _each(experiment))]
-    told = [f"{run.method}: " + ", ".join(_told(run)) for run in runs]
+    groups = experiment.untrained_groups | experiment.methods
+    told = [f"{name}: " + ", ".join(_told(group)) for name, group in groups.items()]
     return f"Dot chart of metrics with 95 % intervals, base against finetuned. {'; '.join(told)}."
 
 
-def _told(run: Run | Baseline) -> list[str]:
-    told = {name: value for name, value in run.metrics.items() if name not in ("perplexity", "bits_per_byte")}
+def _told(runs: tuple[Run | Baseline, ...]) -> list[str]:
+    """Metrics of a method, the mean over its seeds or draws."""
+    told = {name: middle for name, (_, middle, _, _) in over_seeds(runs).items()}
     return [
-        f"{metric_title(name)} {fixed(value) if name == 'loss' else number(value)}"
+        f"{metric_title(name)} {fixed(value) if name in ('text_loss', 'loss') else number(value)}"
         for name, value in told.items()
-        if value is not None
+        if name not in ("perplexity", "bits_per_byte")
     ]
 
 
@@ -71,9 +75,9 @@ def _methods(experiment: Experiment) -> str:
         told.append(
             f"{method}: {count(record['trainable_parameters'])} trainable parameters, {size(record['weight_bytes'])} of "
             f"weights, {size(record['optimizer_bytes'])} of optimizer state, peak memory "
-            f"{size(record['peak_memory_bytes'])}, {duration(record['wall_s'])}, held-out loss {fixed(run.loss)}"
+            f"{size(record['peak_memory_bytes'])}, {duration(record['wall_s'])}, held-out loss of the text {fixed(run.text_loss)}"
         )
-    return f"Bar charts, a bar a method. {'; '.join(told)}. Base model: held-out loss {fixed(experiment.base.loss)}."
+    return f"Bar charts, a bar a method. {'; '.join(told)}. Base model: held-out loss of the text {fixed(experiment.base.text_loss)}."
 
 
 def _lengths(experiment: Experiment) -> str:

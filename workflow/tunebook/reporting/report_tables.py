@@ -12,7 +12,7 @@ from tunebook.reporting.contests import AgainstExamples, label_contests, loss_co
 from tunebook.reporting.curves import between_validations, same_epoch
 from tunebook.reporting.diagnosis import Verdict
 from tunebook.reporting.published import comparability
-from tunebook.reporting.study_folder import Baseline, Experiment, Run, Study
+from tunebook.reporting.study_folder import Experiment, Run, Study
 from tunebook.reporting.typeset import (
     ABSENT,
     count,
@@ -28,6 +28,7 @@ from tunebook.reporting.typeset import (
     size,
     visible,
 )
+from tunebook.reporting.untrained import Baseline, Prompted
 from tunebook.tables import published_of
 
 
@@ -96,8 +97,9 @@ def runs_table(
                     Cell(experiment.title, link=f"#experiment-{experiment.name}"),
                     Cell(run.method, kind="name"),
                     *((cell(run.seed, str(run.seed)),) if seeds else ()),
+                    cell(run.text_loss, f"{fixed(experiment.base.text_loss)} → {fixed(run.text_loss)}"),
+                    _change(experiment, run, kind),
                     cell(run.loss, f"{fixed(experiment.base.loss)} → {fixed(run.loss)}"),
-                    cell(run.loss - experiment.base.loss, signed(run.loss - experiment.base.loss), kind=kind),
                     *((_accuracy(experiment, run),) if accuracy else ()),
                     cell(run.training["wall_s"], duration(run.training["wall_s"])),
                     cell(run.training["peak_memory_bytes"], size(run.training["peak_memory_bytes"])),
@@ -107,12 +109,17 @@ def runs_table(
     columns = (
         *words("Experiment", "Method"),
         *(figures("Seed") if seeds else ()),
-        *figures("Held-out loss", "Change in loss"),
+        *figures("Held-out loss of the text", "Change", "With end tokens"),
         *(figures("Accuracy") if accuracy else ()),
         *figures("Training time", "Peak memory"),
         *words("Verdict"),
     )
     return Table(columns, tuple(rows), "runs")
+
+
+def _change(experiment: Experiment, run: Run, kind: str) -> Cell:
+    change = run.text_loss - experiment.base.text_loss
+    return cell(change, signed(change), kind=kind)
 
 
 def _accuracy(experiment: Experiment, run: Run) -> Cell:
@@ -185,8 +192,8 @@ def _run_words(experiment: Experiment, run: Run) -> str:
 
 
 def metrics_table(experiment: Experiment) -> Table:
-    """A line a metric; base run, baselines and each method: the mean over seeds with the first seed's 95 % interval below."""
-    groups = {one.method: (one,) for one in experiment.untrained} | experiment.methods
+    """A line a metric; base run, baselines and each method: its 95 % interval below or, over seeds and draws, mean and range."""
+    groups = experiment.untrained_groups | experiment.methods
     names = dict.fromkeys(name for runs in groups.values() for name in runs[0].metrics)
     rows = []
     for name in names:
@@ -202,7 +209,8 @@ def _metric_cell(name: str, runs: tuple[Run | Baseline, ...]) -> Cell:
         return Cell(ABSENT, kind="quiet")
     value = mean(values)
     if len(values) > 1:
-        return cell(value, score(value), note=f"{score(min(values))} to {score(max(values))} over {len(values)} seeds")
+        kind = "draws" if isinstance(runs[0], Prompted) else "seeds"
+        return cell(value, score(value), note=f"{score(min(values))} to {score(max(values))} over {len(values)} {kind}")
     return cell(value, score(value), note=_doubt(name, runs[0]))
 
 
@@ -238,7 +246,7 @@ def contests_table(experiment: Experiment) -> Table | None:
 
 
 def loss_contests_table(experiment: Experiment) -> Table:
-    """Pairs on the same rows by their losses: the paired difference with its 95 % interval."""
+    """Pairs on the same rows by their losses of the text: the paired difference with its 95 % interval."""
     rows = []
     for contest in loss_contests(experiment):
         difference = contest.difference
@@ -254,7 +262,7 @@ def loss_contests_table(experiment: Experiment) -> Table:
             )
         )
     return Table(
-        (*words("One", "Other"), *figures("Difference in loss", "Rows", "p, adjusted"), *words("Verdict")),
+        (*words("One", "Other"), *figures("Difference in loss of the text", "Rows", "p, adjusted"), *words("Verdict")),
         tuple(rows),
         "comparisons",
     )
@@ -288,19 +296,26 @@ def methods_table(experiment: Experiment) -> Table:
         (
             Cell("base"),
             *[Cell(ABSENT, kind="quiet")] * (len(keys) + 1),
-            cell(experiment.base.loss, fixed(experiment.base.loss)),
+            cell(experiment.base.text_loss, fixed(experiment.base.text_loss)),
         )
     ]
     for method, runs in experiment.methods.items():
         values = [mean(run.training[key] for run in runs) for key in keys]
         share = values[0] / runs[0].training["parameters"]
         first, *rest = [cell(value, show(value)) for value, show in zip(values, written, strict=True)]
-        losses = [run.loss for run in runs]
+        losses = [run.text_loss for run in runs]
         spread = f"{fixed(min(losses))} to {fixed(max(losses))} over {len(losses)} seeds" if len(losses) > 1 else ""
         loss = cell(mean(losses), fixed(mean(losses)), note=spread)
         rows.append((Cell(method), first, cell(share, percent(share)), *rest, loss))
     columns = figures(
-        "Trainable", "Share of all", "Weights", "Optimizer", "Peak memory", "Time", "Tokens/s", "Held-out loss"
+        "Trainable",
+        "Share of all",
+        "Weights",
+        "Optimizer",
+        "Peak memory",
+        "Time",
+        "Tokens/s",
+        "Held-out loss of the text",
     )
     return Table((*words("Method"), *columns), tuple(rows), "methods")
 

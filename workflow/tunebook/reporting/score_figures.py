@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from tunebook.reporting.comparison import better, over_seeds
 from tunebook.reporting.figure_style import MARKERS, NARROW_IN
 from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
-from tunebook.reporting.study_folder import Baseline, Experiment, Run
+from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, metric_title
+from tunebook.reporting.untrained import Baseline
 
 # Ends that are no colour of the palette: those follow the page's theme, and would break the scale in two
 SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", "#0a6ba6"])
@@ -27,17 +28,17 @@ def draw_metrics(experiment: Experiment) -> Figure:
 
     Above, losses (lower is better); below, metrics between 0 and 1. Perplexity and lengths stand in the table only.
     """
-    runs = {one.method: one for one in experiment.untrained}
-    runs |= {method: group[0] for method, group in experiment.methods.items()}
+    groups = experiment.untrained_groups | experiment.methods
+    runs = {name: group[0] for name, group in groups.items()}
     values = {name: run.metrics for name, run in runs.items()}
     whiskers = {name: run.intervals for name, run in runs.items()}
-    for method, group in experiment.methods.items():
-        if len(group) > 1:  # over seeds: the mean, and the range in the place of the interval
+    for method, group in groups.items():
+        if len(group) > 1:  # over seeds or draws: the mean, and the range in the place of the interval
             spread = over_seeds(group)
             values[method] = {name: middle for name, (_, middle, _, _) in spread.items()}
             whiskers[method] = {name: (low, high) for name, (_, _, low, high) in spread.items()}
     names = [name for name, value in values["base"].items() if value is not None]
-    losses = [name for name in names if name in ("loss", "bits_per_byte") or name.endswith("_loss")]
+    losses = [name for name in names if name == "bits_per_byte" or name.removesuffix("_untrained").endswith("loss")]
     shares = [
         name
         for name in names
@@ -45,19 +46,19 @@ def draw_metrics(experiment: Experiment) -> Figure:
         and name not in ("answer_tokens", "verbatim_difference")
         and all(0 <= (line.get(name) or 0) <= 1 for line in values.values())
     ]
-    groups = [group for group in (losses, shares) if group]
+    panels = [panel for panel in (losses, shares) if panel]
     step = 0.24 + 0.09 * len(runs)
-    heights = [0.5 + step * len(group) for group in groups]
+    heights = [0.5 + step * len(panel) for panel in panels]
     figure, axes = plt.subplots(
-        len(groups),
+        len(panels),
         1,
         figsize=(NARROW_IN, sum(heights) + 0.4),
         height_ratios=heights,
         squeeze=False,
         layout="constrained",
     )
-    for axis, group in zip(axes.flat, groups, strict=True):
-        _lines_of_metrics(axis, group, runs, values, whiskers)
+    for axis, panel in zip(axes.flat, panels, strict=True):
+        _lines_of_metrics(axis, panel, runs, values, whiskers)
     axes.flat[0].set_xlabel("nats a token; bits a byte")
     if shares:
         axes.flat[-1].set_xlim(-0.03, 1.03)

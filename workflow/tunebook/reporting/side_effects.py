@@ -1,30 +1,31 @@
-"""What finetuning did besides: forgetting (a neutral text) and memorisation (training rows completed verbatim), as a table."""
+"""What finetuning did besides, as a table: how likely a neutral text remained, and which training rows are completed verbatim."""
 
 from __future__ import annotations
 
+import numpy
+
 from tunebook.reporting.comparison import mean
-from tunebook.reporting.curves import split_rows
 from tunebook.reporting.report_tables import Cell, Table, cell, figures, words
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, percent, signed
+from tunebook.statistics.paired import Difference, Scores, paired_difference
 
 VERBATIM = ("verbatim_training", "verbatim_heldout")
+EMPTY = Cell("", kind="quiet")
 
 
 def side_effects_table(experiment: Experiment) -> Table | None:
     """Base and each method, means over seeds; None where the task has no such measures."""
-    if "neutral_loss" not in experiment.base.metrics:
+    if "neutral_text" not in experiment.base.evaluation:
         return None
-    memorised = VERBATIM[0] in experiment.base.metrics
-    base_loss = experiment.base.metrics["neutral_loss"]
-    alone = quantization_alone(experiment)
+    memorised, quantized = VERBATIM[0] in experiment.base.metrics, bool(quantized_methods(experiment))
     rows = []
     for name, runs in {"base": (experiment.base,), **experiment.methods}.items():
         loss = mean(run.metrics["neutral_loss"] for run in runs)
-        change = cell(loss - base_loss, signed(loss - base_loss)) if name != "base" else Cell("", kind="quiet")
-        cost = (cell(alone[name], signed(alone[name])) if name in alone else Cell("", kind="quiet"),) if alone else ()
-        rows.append((Cell(name), cell(loss, fixed(loss)), change, *cost, *(_memorised(runs) if memorised else ())))
-    columns = figures("Loss", "Change", *(["By quantization alone"] if alone else []))
+        changes = [_changed(one) for one in neutral_changes(experiment, runs)] if name != "base" else [EMPTY] * 3
+        shown = changes if quantized else changes[:1]
+        rows.append((Cell(name), cell(loss, fixed(loss)), *shown, *(_memorised(runs) if memorised else ())))
+    columns = figures("Loss", "Change", *(["By quantization alone", "By training"] if quantized else []))
     if memorised:
         columns += figures("Verbatim, training rows", "Verbatim, test rows", "Difference")
     return Table((*words("Run"), *columns), tuple(rows), "metrics")
@@ -40,29 +41,37 @@ def int8_methods(experiment: Experiment) -> list[str]:
     return [name for name, runs in experiment.methods.items() if runs[0].spec["quantization"] == "int8"]
 
 
-def quantization_alone(experiment: Experiment) -> dict[str, float]:
-    """Method -> what quantization alone does to the validation loss, nats a token: the loss before the first step less that
-    of a method whose weights are not quantized. Empty where no such method ran on the same validation rows."""
-    starts = {name: [_start(run) for run in runs] for name, runs in experiment.methods.items()}
-    rows = {name: experiment.validated_rows(runs[0]) for name, runs in experiment.methods.items()}
-    quantized = quantized_methods(experiment)
-    found = {}
-    for name in quantized:
-        plain = [one for one in starts if one not in quantized and rows[one] == rows[name]]
-        if plain and None not in (*starts[name], *starts[plain[0]]):
-            found[name] = mean(starts[name]) - mean(starts[plain[0]])
-    return found
+def neutral_changes(experiment: Experiment, runs: tuple[Run, ...]) -> tuple[Difference, Difference | None, Difference]:
+    """Changes of the loss on the neutral text, nats a token, paired by paragraph: of the runs (one a seed) less the base; of
+    their own quantized base less the base, None without quantization; of the runs less their own base.
+    """
+    base = _neutral((experiment.base,), "losses", seeded=False)
+    trained = _neutral(runs, "losses", seeded=True)
+    tokens = numpy.array(experiment.base.evaluation["neutral_text"]["tokens"], dtype=float)
+    whole = paired_difference(trained, base, tokens)
+    if runs[0].evaluation["neutral_text"]["untrained_losses"] is None:
+        return whole, None, whole
+    own = _neutral(runs[:1], "untrained_losses", seeded=False)  # no seed changes it
+    return whole, paired_difference(own, base, tokens), paired_difference(trained, own, tokens)
 
 
-def _start(run: Run) -> float | None:
-    """Validation loss before the first step; None where it was not measured. An adapter starts as nothing."""
-    validation = split_rows(run.history, "validation")
-    first = validation[validation["step"] == 0]["loss"]
-    return float(first.iloc[0]) if len(first) else None
+def _neutral(runs: tuple[Run, ...], key: str, *, seeded: bool) -> Scores:
+    """Loss of each paragraph of the neutral text, nats a token, by run."""
+    texts = [run.evaluation["neutral_text"] for run in runs]
+    return Scores(numpy.array([numpy.array(text[key]) / numpy.array(text["tokens"]) for text in texts]), seeded)
+
+
+def _changed(difference: Difference | None) -> Cell:
+    if difference is None:
+        return EMPTY
+    note = f"{signed(difference.low)} to {signed(difference.high)}"
+    return cell(difference.mean, signed(difference.mean), note=note)
 
 
 def _memorised(runs: tuple[Run, ...]) -> list[Cell]:
-    """Shares with their intervals; over several seeds the mean without one."""
+    """Shares with their intervals; over several seeds the mean without one. Empty where too little was seen to ask for."""
+    if any("verbatim_difference" not in run.metrics for run in runs):
+        return [EMPTY] * 3
     cells = []
     for name in VERBATIM:
         value, low, high = _spread(runs, name)

@@ -5,7 +5,6 @@ The files and their keys are described in `results/README.md`. Nothing but compl
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from tunebook.errors import TunebookError
 from tunebook.records import read_json
 from tunebook.reporting.curves import EPOCH_SLACK, by_epoch
 from tunebook.reporting.text_metrics import Measured, measure
+from tunebook.reporting.untrained import Baseline, clusters, prompted, read_baselines, whole_metrics, with_perplexity
 
 BASE = "base"
 SPLITS = ("train", "validation", "test")
@@ -38,15 +38,23 @@ class Run:
     history: pandas.DataFrame | None  # history.csv
 
     @property
+    def text_loss(self) -> float:
+        """The headline: held-out loss of the text, in nats a token."""
+        return self.evaluation["text_loss"]
+
+    @property
     def loss(self) -> float:
-        """Held-out loss in nats a supervised token."""
+        """Held-out loss with end tokens, in nats a supervised token, as training and validation losses are."""
         return self.evaluation["loss"]
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Loss, perplexity, bits per byte, then the metrics of the task."""
-        whole = {name: self.evaluation[name] for name in ("loss", "perplexity", "bits_per_byte")}
-        return whole | self.evaluation["metrics"] | {name: told.value for name, told in self.answered.items()}
+        """Losses, perplexity, bits per byte, then the metrics of the task."""
+        return (
+            whole_metrics(self.evaluation)
+            | self.evaluation["metrics"]
+            | {name: told.value for name, told in self.answered.items()}
+        )
 
     @cached_property
     def answered(self) -> dict[str, Measured]:
@@ -72,8 +80,8 @@ class Run:
 
     @cached_property
     def scores(self) -> pandas.DataFrame:
-        """One line a test row: index row; loss (nats a token), tokens, correct (or None), cluster (rows of one prompt)."""
-        columns = ["row", "loss", "tokens", "correct", "input"]
+        """One line a test row: index row; text_loss (nats a token), text_tokens, correct (or None), cluster (rows of one prompt)."""
+        columns = ["row", "text_loss", "text_tokens", "correct", "input"]
         frame = pandas.read_parquet(checked(self.folder / "predictions.parquet"), columns=columns).set_index("row")
         return frame.assign(cluster=clusters(frame.pop("input")))
 
@@ -102,75 +110,6 @@ class Run:
         return read_json(self.folder / "samples.json")
 
 
-def clusters(inputs: pandas.Series) -> pandas.Series:
-    """A name for each row, the same for rows of one prompt; a row without a prompt stands alone. Both indexed by row."""
-    prompts = inputs.str.casefold()
-    return prompts.where(prompts != "", "row " + inputs.index.to_series().astype(str))
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A simple classifier on the same rows, told as a run is: metrics, intervals, right and wrong by row."""
-
-    method: str  # its name
-    experiment: str
-    folder: Path
-    evaluation: dict[str, Any]  # its part of baselines/{experiment}.json
-
-    seed = 0  # no baseline draws random numbers
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Package -> version, of what it was made with beside what the runs were."""
-        return self.evaluation["versions"]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        return self.evaluation["metrics"]
-
-    @property
-    def intervals(self) -> dict[str, tuple[float, float]]:
-        return {name: tuple(limits) for name, limits in self.evaluation["intervals"].items()}
-
-    def rows_of(self, metric: str) -> int:
-        return self.evaluation["rows"]
-
-    def beside(self, metric: str) -> bool:
-        return False
-
-    @cached_property
-    def scores(self) -> pandas.DataFrame:
-        """One line a held-out row: index row; correct."""
-        frame = pandas.read_parquet(checked(self.folder / f"{self.experiment}.parquet")).set_index("row")
-        return pandas.DataFrame({"correct": frame[self.method] == frame["reference"]})
-
-
-class Prompted(Baseline):
-    """The untouched model with examples in its prompt; `evaluation` is the part `few_shot` of evaluation.json."""
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        whole = {name: self.evaluation[name] for name in ("loss", "perplexity", "bits_per_byte")}
-        return whole | self.evaluation["metrics"]
-
-    @property
-    def intervals(self) -> dict[str, tuple[float, float]]:
-        return with_perplexity(super().intervals)
-
-    @cached_property
-    def scores(self) -> pandas.DataFrame:
-        """One line a held-out row: index row; loss (nats a token), tokens, correct (or None)."""
-        columns = {"row": "row", "few_shot_loss": "loss", "tokens": "tokens", "few_shot_correct": "correct"}
-        frame = pandas.read_parquet(checked(self.folder / "predictions.parquet"), columns=[*columns, "input"])
-        frame = frame.rename(columns=columns).set_index("row")
-        return frame.assign(cluster=clusters(frame.pop("input")))
-
-
-def with_perplexity(known: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Perplexity rises with the loss, and so do the limits of its interval."""
-    return {"perplexity": tuple(math.exp(min(limit, 700.0)) for limit in known["loss"])} | known
-
-
 @dataclass(frozen=True)
 class Experiment:
     """One experiment: its spec, its data's figures, the untouched model and the finetuned runs."""
@@ -194,14 +133,20 @@ class Experiment:
         return "confusion" in self.base.evaluation
 
     @property
-    def few_shot(self) -> dict[str, Any] | None:
-        """What evaluation.json tells of examples in the base model's prompt; None where none were asked for."""
-        return self.base.evaluation.get("few_shot")
+    def few_shot(self) -> list[dict[str, Any]]:
+        """What evaluation.json tells of examples in the base model's prompt, an entry a number of examples."""
+        return self.base.evaluation.get("few_shot", [])
 
     @property
     def untrained(self) -> tuple[Run | Baseline, ...]:
         """What the finetuned runs are held against: the untouched model, then the baselines."""
         return (self.base, *self.baselines)
+
+    @property
+    def untrained_groups(self) -> dict[str, tuple[Run | Baseline, ...]]:
+        """The same by name: of examples in the prompt, all draws."""
+        names = dict.fromkeys(one.method for one in self.untrained)
+        return {name: tuple(one for one in self.untrained if one.method == name) for name in names}
 
     @property
     def methods(self) -> dict[str, tuple[Run, ...]]:
@@ -265,7 +210,10 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
         lengths=read_json(folder / "tokens" / name / "lengths.json"),
         base=base,
         runs=tuple(_read_run(folder, name, run["method"], run["seed"], run["run"]) for run in trained),
-        baselines=(*_prompted(base), *(_read_baselines(folder / "baselines", name) if labelled else ())),
+        baselines=(
+            *prompted(base.folder, name, base.evaluation),
+            *(read_baselines(folder / "baselines", name) if labelled else ()),
+        ),
     )
 
 
@@ -278,28 +226,6 @@ def _require_finished(folder: Path, names: list[str]) -> None:
             f"{len(missing)} of {len(names)} runs below {folder / 'runs'} have no evaluation.json ({listed}); "
             "let the study finish (run snakemake again: it goes on where it stopped), then repeat this command"
         )
-
-
-def _prompted(base: Run) -> tuple[Prompted, ...]:
-    told = base.evaluation.get("few_shot")
-    if told is None or "not_run" in told:
-        return ()
-    count = told["examples"]
-    definition = (
-        f"The untouched model with {count} training rows, drawn with seed {told['seed']}, before each test row; it is scored "
-        "by the same code, over the same tokens."
-    )
-    return (
-        Prompted(
-            f"base, {count} examples", base.experiment, base.folder, told | {"definition": definition, "versions": {}}
-        ),
-    )
-
-
-def _read_baselines(folder: Path, experiment: str) -> tuple[Baseline, ...]:
-    record = read_json(folder / f"{experiment}.json")
-    rows = {"rows": record["rows"], "versions": record["versions"]}
-    return tuple(Baseline(name, experiment, folder, told | rows) for name, told in record["baselines"].items())
 
 
 def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) -> Run:

@@ -7,7 +7,7 @@ from typing import Any
 from tunebook.reporting.comparison import mean, share_removed
 from tunebook.reporting.contests import against_examples, prompted_base
 from tunebook.reporting.diagnosis import OF_ANSWERS
-from tunebook.reporting.study_folder import Study
+from tunebook.reporting.study_folder import Experiment, Study
 
 
 def summary(study: Study, parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def choice_part(part: dict[str, Any]) -> dict[str, Any]:
     def price(name: str) -> dict[str, Any]:
         keys = ("peak_memory_bytes", "wall_s", "trainable_parameters")
         means = {key: mean(run.training[key] for run in methods[name]) for key in keys}
-        return {"method": name, "loss": mean(run.loss for run in methods[name])} | means
+        return {"method": name, "loss": mean(run.text_loss for run in methods[name])} | means
 
     prices = {name: price(name) for name in methods}
     quickest = min(choice.rivals, key=lambda name: prices[name]["wall_s"])
@@ -65,10 +65,20 @@ def choice_part(part: dict[str, Any]) -> dict[str, Any]:
         "rivals": [name for name in choice.rivals if name != choice.method],
         "warnings": warned[choice.method],
         "unwarned": [name for name, said in warned.items() if not said],
-        "base_loss": part["experiment"].base.loss,
-        "prompted": prompted_base(part["experiment"]),
+        "base_loss": part["experiment"].base.text_loss,
+        "prompted": prompted_part(part["experiment"]),
         "against_examples": against_examples(part["experiment"], methods[choice.method]),
     }
+
+
+def prompted_part(experiment: Experiment) -> dict[str, Any] | None:
+    """Loss of the text of the base model with examples in its prompt: mean and range over draws; None where not run."""
+    draws = prompted_base(experiment)
+    if not draws:
+        return None
+    losses = [draw.evaluation["text_loss"] for draw in draws]
+    told = {"mean": mean(losses), "low": min(losses), "high": max(losses)}
+    return {"examples": draws[0].examples, "draws": len(draws)} | told
 
 
 def _warnings(part: dict[str, Any], method: str) -> list[str]:

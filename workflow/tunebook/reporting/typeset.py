@@ -14,8 +14,10 @@ THIN = "\u202f"  # narrow no-break space: groups digits and stands before units
 MINUS = "\u2212"
 METRIC_TITLES = {
     "rouge_l": "ROUGE-L", "macro_f1": "macro-F1", "likelihood_macro_f1": "macro-F1 by likelihood",
-    "likelihood_accuracy": "accuracy by likelihood", "answer_tokens": "answer length (tokens)", "distinct_1": "distinct-1",
-    "distinct_2": "distinct-2", "neutral_loss": "loss on a neutral text", "verbatim_training": "verbatim, training rows",
+    "likelihood_accuracy": "accuracy by likelihood", "answer_tokens": "answer length (tokens)", "hdd_1": "different words (HD-D)",
+    "hdd_2": "different word pairs (HD-D)", "text_loss": "loss of the text", "loss": "loss with end tokens",
+    "perplexity": "perplexity with end tokens", "bits_per_byte": "bits per byte of text",
+    "neutral_loss": "loss on a neutral text", "neutral_loss_untrained": "the same, quantized and untrained", "verbatim_training": "verbatim, training rows",
     "verbatim_heldout": "verbatim, test rows", "verbatim_difference": "verbatim, difference",
 }  # fmt: skip
 ABSENT = "–"  # nothing was measured
