@@ -7,6 +7,7 @@ Training arguments keep the names of transformers' TrainingArguments, adapters t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, computed_field, model_validator
@@ -103,6 +104,9 @@ class Model(Section):
         description="put prompts into the tokenizer's chat template, if it has one (rows with text have no prompt)",
     )
     system_prompt: str | None = Field(None, description="the chat template's system turn; null: the template's own")
+    template_date: date | None = Field(
+        None, description="the day that a chat template is told is today, where it writes the date"
+    )
     skip_modules: tuple[Text, ...] = Field(
         (), description="modules that quantization leaves alone (bitsandbytes' llm_int8_skip_modules)"
     )

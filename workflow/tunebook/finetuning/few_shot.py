@@ -15,8 +15,9 @@ import torch
 
 from tunebook.data.rows import after_system, continues, messages_of
 from tunebook.finetuning.batching import Collator, longest_first
-from tunebook.finetuning.encoding import NO_LOSS, encode
+from tunebook.finetuning.encoding import NO_LOSS, encode, spec_of
 from tunebook.finetuning.memory import in_batches
+from tunebook.finetuning.positions import positions_of
 from tunebook.finetuning.scoring import score, token_losses
 
 SEED = 0
@@ -60,29 +61,16 @@ def with_examples(
         )
     if len(examples) < run["few_shot"]:
         raise NotRun(f"there are only {len(examples)} training rows to draw from")
-    spec = {
-        "task": run["task"],
-        "learn": run["dataset"]["learn"],
-        **run["model"],
-        "max_length": WHOLE,
-        "max_target_length": WHOLE,
-    }
+    spec = spec_of(run) | {"max_length": WHOLE, "max_target_length": WHOLE}
     build = _read_by_encoder if run["task"] == "seq2seq-lm" else _text if continues(rows[0], run["task"]) else _turns
     lines = [build(line, row, examples, tokenizer, spec) for line, row in zip(tokens, rows, strict=True)]
     longest = max(len(line["input_ids"]) for line in lines)
     if run["dataset"]["labels"] and run["task"] == "causal-lm":
         longest += run["generation"]["max_new_tokens"]
-    room = _room(model, tokenizer)
+    room = positions_of(model.config.to_dict()).most
     if room is not None and longest > room:
         raise NotRun(f"with {len(examples)} examples the longest row has {longest} tokens, and the model reads {room}")
     return lines
-
-
-def _room(model: torch.nn.Module, tokenizer: Any) -> int | None:
-    """Most tokens that the model reads at once, where it says."""
-    told = [getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    told = [*told, tokenizer.model_max_length if tokenizer.model_max_length < WHOLE else None]
-    return min((limit for limit in told if limit), default=None)
 
 
 def _read_by_encoder(line: Line, row: dict, examples: list[dict], tokenizer: Any, spec: dict) -> Line:

@@ -9,7 +9,7 @@ import torch
 
 from tunebook.finetuning.batching import left_padded, longest_first
 from tunebook.finetuning.memory import in_batches
-from tunebook.finetuning.tokenizers import end_id
+from tunebook.finetuning.tokenizers import end_id, end_ids
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def answer(
 
 
 def _ends(model: torch.nn.Module, tokenizer: Any) -> list[int]:
-    """Ids that end an answer: the one that was learnt, and those that the model came with."""
+    """Ids that end an answer: those that were learnt, and those that the model came with."""
     own = model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [own] if own is not None else []
-    return sorted({end_id(tokenizer), *own})
+    return sorted({*end_ids(tokenizer), *own})
 
 
 def _finished(new: list[int], ends: list[int], tokenizer: Any) -> Answer:
