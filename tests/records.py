@@ -173,6 +173,7 @@ def _write_experiment(place: Path, name: str, labels: bool, rows: int) -> None:
         "near_duplicate_threshold": 0.9,
         "splits": splits,
         "left_out": 0,
+        "dropped_turns": 2,
         "labels": {split: dict.fromkeys(LABELS, count // 3) for split, count in splits.items()} if labels else {},
         "characters": {"min": 3, "median": 40, "max": 400},
         "crossing_copies": 0,

@@ -158,6 +158,14 @@ REFUSED = {  # name -> template, conversation, spec, what must be said
     "system message left out": (
         templates.FORGETFUL, ORDERED, {}, "leaves out a part of the system message 1; take the part out of the row",
     ),
+    "system message left out, though its words are elsewhere": (
+        templates.FORGETFUL, (("system", "Up"), *TALK), {}, "leaves out a part of the system message 1",
+    ),
+    "reasoning left out": (
+        templates.CHATML,
+        (Message(role="user", content="Up?"), Message(role="assistant", content="Yes.", reasoning_content="Sky.")), {},
+        "leaves out a part of the assistant message 2",
+    ),
     "thoughts of the answer left out": (
         templates.R1, (TALK[0], ("assistant", "Well.</think>Yes.")), {}, "leaves out a part of the assistant message 2",
     ),
@@ -210,6 +218,15 @@ def test_turn_marks_in_data_are_text(written_with, template, shape):
     prompts = [prompt_ids(text, tokenizer, spec, chat=shape == "pair") for text in (ATTACK, harmless)]
     written = [sum(token in special for token in ids) for ids in prompts]
     assert written[0] == written[1]
+
+
+def test_turn_marks_in_calls_of_tools_are_text(written_with):
+    tokenizer = written_with(templates.HERMES)
+    call = {"type": "function", "function": {"name": "look", "arguments": {"at": ATTACK}}}
+    said = [Message(role="user", content="Look."), Message(role="assistant", content=None, tool_calls=[call])]
+    ids = encoded(tokenizer, said).input_ids
+    assert ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 2
+    assert tokenizer.decode(ids).count("<|im_end|>") == 3
 
 
 def test_special_tokens_that_the_data_sets_template_writes_are_tokens(written_with):

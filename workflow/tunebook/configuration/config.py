@@ -103,7 +103,9 @@ class Model(Section):
         True,
         description="put prompts into the tokenizer's chat template, if it has one (rows with text have no prompt)",
     )
-    system_prompt: str | None = Field(None, description="the chat template's system turn; null: the template's own")
+    system_prompt: str | None = Field(
+        None, description="the system message of conversations that have none; null: the template's own"
+    )
     template_date: date | None = Field(
         None, description="the day that a chat template is told is today, where it writes the date"
     )

@@ -11,8 +11,9 @@ import datetime
 import functools
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import jinja2
 from transformers import PreTrainedTokenizerBase
@@ -21,7 +22,8 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 from tunebook.data.rows import Message
 from tunebook.finetuning.special_tokens import added_tokens, as_text, without_marks
 
-STAND_IN = "\U000f0010an answer\U000f0010"  # characters for private use, so that no answer begins or ends with them
+MARK = "\U000f0010"  # a character for private use, so that no text begins or ends with it
+STAND_IN = f"{MARK}an answer{MARK}"
 PROBE = Message(role="user", content="?")
 TODAY = "strftime_now"  # transformers' function for templates
 
@@ -55,6 +57,7 @@ class ChatTemplate:
         self.tokenizer, self.system_prompt, self.kept = tokenizer, system_prompt, kept
         self.date = None if date is None else datetime.date.fromisoformat(date)
         self.end = turn_end(tokenizer)
+        self.left_out: dict[tuple, set[int]] = {}  # roles of a conversation -> messages that are not written
 
     def pieces(self, messages: Sequence[Message], places: Sequence[int]) -> list[Piece]:
         """The whole conversation's text, cut where learning begins and ends. `places`: the messages that are learnt.
@@ -65,14 +68,12 @@ class ChatTemplate:
         if self.system_prompt is not None and not own:
             messages = [Message(role="system", content=self.system_prompt), *messages]
             places = [place + 1 for place in places]
-        messages = [
-            replace(message, content=as_text(self.tokenizer, message.content, self.kept)) for message in messages
-        ]
+        messages = [self._read_as_text(message) for message in messages]
         whole = self._written(messages)
         cuts = [0]
         for place in places:
             cuts += self._answer(whole, messages, place)
-        self._check_complete(whole, messages, places, cuts)
+        self._check_complete(whole, messages)
         texts = [whole[begin:end] for begin, end in zip(cuts, [*cuts[1:], len(whole)], strict=True)]
         pieces = [Piece(text, learnt=number % 2 == 1) for number, text in enumerate(texts)]
         if self.end is None and places[-1] == len(messages) - 1:  # the template writes no end: a model must learn one
@@ -88,10 +89,10 @@ class ChatTemplate:
         """Where message `place` is learnt in the text of all messages: from what the template leaves to the model to say,
         to the token that ends the turn."""
         begin, end = self._content(whole, messages, place)
-        asked = self._written(messages[:place], ask=True)
-        answered = self._written(messages[: place + 1])
+        asked, last = self._written(messages[:place], ask=True), place == len(messages) - 1
+        answered = whole if last else self._written(messages[: place + 1])
         if answered.startswith(asked):  # what the template puts before an answer's content, and the model has to say
-            said = self._content(answered, messages[: place + 1], place)[0]
+            said = begin if last else self._content(answered, messages[: place + 1], place)[0]
             header = answered[min(len(asked), said) : said]
             begin = begin - len(header) if whole[:begin].endswith(header) else begin
         if begin >= end:
@@ -114,23 +115,52 @@ class ChatTemplate:
             end = token.end() if token.start() < end < token.end() else end
         return begin, end
 
-    def _check_complete(self, whole: str, messages: list[Message], places: Sequence[int], cuts: list[int]) -> None:
-        """Every message is in the text. Templates may drop the thoughts of earlier answers, and no more."""
-        whole, last = without_marks(whole), places[-1]
-        for number, message in enumerate(messages):
-            content = without_marks(message.content or "").strip()
-            kept = content in whole or json.dumps(content, ensure_ascii=False)[1:-1] in whole
-            if content and not kept and (message.role != "assistant" or number == last):
+    def _check_complete(self, whole: str, messages: Sequence[Message]) -> None:
+        """Everything is in the text. Templates may drop the thoughts of earlier answers, and no more."""
+        whole, absent = without_marks(whole), self._left_out(tuple(messages))
+        for number, message in enumerate(messages, start=1):
+            said = [message.content]
+            if number == len(messages):
+                said.append(message.reasoning_content)
+            elif message.role == "assistant":
+                said = []
+            parts = [without_marks(part).strip() for part in said if part]
+            if number in absent or any(_absent(part, whole) for part in parts):
                 raise Refused(
-                    f"the chat template leaves out a part of the {message.role} message {number + 1}; take the part out of "
-                    "the row, or set chat_template: false for this model"
+                    f"the chat template leaves out a part of the {message.role} message {number}; take the part out of the "
+                    "row, or set chat_template: false for this model"
                 )
-            for call in message.tool_calls or ():
-                if call["function"]["name"] not in whole:
-                    raise Refused(
-                        "the chat template leaves out calls of tools; choose a model whose template takes them, or take "
-                        "such rows out"
-                    )
+            if any(_absent(without_marks(call["function"]["name"]), whole) for call in message.tool_calls or ()):
+                raise Refused(
+                    "the chat template leaves out calls of tools; choose a model whose template takes them, or take such "
+                    "rows out"
+                )
+
+    def _left_out(self, messages: tuple[Message, ...]) -> set[int]:
+        """Numbers of the messages that the template does not write, whatever they say, where roles follow each other so."""
+        roles = tuple((message.role, message.tool_calls is not None) for message in messages)
+        if roles not in self.left_out:
+            marked = [message if message.tool_calls else replace(message, content=f"{MARK}{number}{MARK}")
+                      for number, message in enumerate(messages, start=1)]  # fmt: skip
+            text = self._written(marked)
+            absent = {
+                number for number, each in enumerate(marked, start=1) if each.content and each.content not in text
+            }
+            self.left_out[roles] = absent
+        return self.left_out[roles]
+
+    def _read_as_text(self, message: Message) -> Message:
+        """The message with its special tokens marked, wherever they stand in it. See `special_tokens`."""
+
+        def marked(value: Any) -> Any:
+            if isinstance(value, str):
+                return as_text(self.tokenizer, value, self.kept)
+            if isinstance(value, Mapping):
+                return {key: marked(each) for key, each in value.items()}
+            return [marked(each) for each in value] if isinstance(value, list | tuple) else value
+
+        told = {each.name: marked(getattr(message, each.name)) for each in fields(message) if each.name != "role"}
+        return replace(message, **told)
 
     def _written(self, messages: Sequence[Message], *, ask: bool = False) -> str:
         """The text of messages; with `ask`, up to where the next answer begins."""
@@ -191,6 +221,11 @@ def _alike(one: str, other: str) -> int:
     if one.startswith(other):
         return len(other)
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _absent(part: str, whole: str) -> bool:
+    """Whether a text is in another neither as it is nor as JSON has it."""
+    return part not in whole and json.dumps(part, ensure_ascii=False)[1:-1] not in whole
 
 
 def _any_of(tokens: Sequence[str]) -> str:
