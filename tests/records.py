@@ -181,6 +181,7 @@ def _write_experiment(place: Path, name: str, labels: bool, rows: int) -> None:
         "warnings": ["90 of 700 rows were dropped"] if labels else [],
         "splits": splits,
         "left_out": 0,
+        "dropped_turns": 2,
         "labels": {split: dict.fromkeys(LABELS, count // 3) for split, count in splits.items()} if labels else {},
         "characters": {"min": 3, "median": 40, "max": 400},
         "crossing_copies": 0,

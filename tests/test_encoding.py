@@ -6,7 +6,6 @@ import pytest
 
 from tests import tiny
 from tests.tiny import talk
-from tunebook.errors import TunebookError
 from tunebook.finetuning.batching import Collator, LengthGroupedSampler, padded_prompts, rows_seen
 from tunebook.finetuning.encoding import NO_LOSS, encode, prompt_ids
 
@@ -14,6 +13,8 @@ SPEC = {
     "task": "causal-lm",
     "chat_template": True,
     "system_prompt": None,
+    "template_date": None,
+    "templates": [],
     "labels": [],
     "learn": "assistant",
     "max_length": 64,
@@ -100,10 +101,25 @@ def test_cutting_is_counted_and_a_cut_text_has_no_false_end(plain):
     assert plain.eos_token_id not in example.labels
 
 
-def test_a_template_that_is_not_built_turn_by_turn_is_refused(chat):
-    chat.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }}{% endfor %}"
-    with pytest.raises(TunebookError, match="chat_template: false"):
-        encode({**EMPTY, "messages": talk("what", "water", "who", "he")}, chat, SPEC)
+def test_a_template_that_writes_one_answer_otherwise_than_another_is_no_trouble(chat):
+    chat.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }} {% endfor %}"
+    example = encode({**EMPTY, "messages": talk("what", "water", "who", "he")}, chat, SPEC)
+    assert learnt(example, chat) == "water he </s>"
+
+
+@pytest.mark.parametrize("bert", [False, True])
+def test_a_tokenizer_that_adds_an_end_by_itself_has_it_learnt_once_and_prompts_have_none(tmp_path, bert):
+    adding, spec = tiny.tokenizer(tmp_path, bert=bert, surrounded=True), SPEC | {"max_length": 8}
+    text = encode({**EMPTY, "text": "profit rose"}, adding, spec)
+    assert adding.convert_ids_to_tokens(text.input_ids) == ["<s>", "profit", "rose", "</s>"]
+    assert learnt(text, adding) == "profit rose </s>"
+    pair = encode({**EMPTY, "prompt": "profit", "completion": "rose"}, adding, spec)
+    assert adding.convert_ids_to_tokens(pair.input_ids) == ["<s>", "profit", "rose", "</s>"]
+    prompt = prompt_ids("profit", adding, spec, chat=False)
+    assert adding.convert_ids_to_tokens(prompt) == ["<s>", "profit"]
+    read = encode({**EMPTY, "prompt": "profit", "completion": "rose"}, adding, spec | {"task": "seq2seq-lm"})
+    assert adding.convert_ids_to_tokens(read.input_ids) == ["<s>", "profit", "</s>"]  # an encoder's input has its end
+    assert adding.convert_ids_to_tokens(read.labels) == ["rose", "</s>"]
 
 
 def test_prompts_are_padded_on_the_side_that_is_asked_for():

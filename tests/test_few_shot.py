@@ -8,7 +8,7 @@ from tests import tiny
 from tests.test_scoring import run_for
 from tests.tiny import talk
 from tunebook.finetuning.batching import collator_for
-from tunebook.finetuning.encoding import NO_LOSS, encode
+from tunebook.finetuning.encoding import NO_LOSS, encode, spec_of
 from tunebook.finetuning.few_shot import NotRun, draw, score_after_examples, with_examples
 from tunebook.finetuning.models import load_model
 from tunebook.finetuning.scoring import score_tokens
@@ -25,7 +25,7 @@ def asked(family, count, **model):
 
 
 def encoded(rows, tokenizer, run):
-    spec = {"task": run["task"], "learn": "assistant", **run["model"], "max_length": 64, "max_target_length": 8}
+    spec = spec_of(run) | {"max_length": 64, "max_target_length": 8}
     lines = [encode(row, tokenizer, spec) for row in rows]
     return [{"row": str(at), "input_ids": one.input_ids, "labels": one.labels} for at, one in enumerate(lines)]
 

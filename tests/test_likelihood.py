@@ -9,7 +9,7 @@ from tests.stages import prepared, run_stage
 from tests.test_scoring import run_for
 from tunebook.finetuning import metrics
 from tunebook.finetuning.batching import collator_for
-from tunebook.finetuning.encoding import NO_LOSS, encode
+from tunebook.finetuning.encoding import NO_LOSS, encode, spec_of
 from tunebook.finetuning.likelihood import completions_of, likeliest
 from tunebook.finetuning.models import load_model
 from tunebook.finetuning.tokenizers import load_tokenizer
@@ -19,7 +19,7 @@ NAMES = ["negative", "neutral", "positive two"]  # of one and of two tokens
 
 
 def encoded(tokenizer, task):
-    spec = {"task": task, "max_length": 32, "max_target_length": 8, "chat_template": False, "system_prompt": None}
+    spec = spec_of(run_for("llama") | {"task": task}) | {"max_length": 32, "max_target_length": 8}
     texts = ["profit rose", "the first day of the time", "sales fell so many times", "it is hot"]
     rows = [
         {"text": None, "messages": None, "prompt": text, "completion": NAMES[at % 3]} for at, text in enumerate(texts)

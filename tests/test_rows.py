@@ -137,6 +137,8 @@ SPEC = {
     "task": "causal-lm",
     "chat_template": True,
     "system_prompt": None,
+    "template_date": None,
+    "templates": [],
     "learn": "assistant",
     "labels": ["negative", "positive"],
     "max_length": 24,

@@ -122,15 +122,19 @@ CHAT_TEMPLATE = (
 SIZE = 64  # nf4 packs blocks of 64 weights of a row
 
 
-def tokenizer(folder: Path, *, chat_template: str | None = None, bert: bool = False) -> Any:
-    """A word-level tokenizer with the special tokens of its family; pad is a token of its own."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+def tokenizer(folder: Path, *, chat_template: str | None = None, bert: bool = False, surrounded: bool = False) -> Any:
+    """A word-level tokenizer with the special tokens of its family; pad is a token of its own. `surrounded`: it puts <s>
+    before and </s> behind every text, as BERT's or one with add_eos_token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<pad>", "<s>", "</s>"]
     vocabulary = {word: number for number, word in enumerate([*special, *WORDS, *".,:-?!0123456789"])}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
+    if surrounded:
+        ends = [(token, vocabulary[token]) for token in ("<s>", "</s>")]
+        words.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     names = {"unk_token": "<unk>", "pad_token": "<pad>"}
     names |= {"cls_token": "<s>", "sep_token": "</s>"} if bert else {"bos_token": "<s>", "eos_token": "</s>"}
     built = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=512, **names)

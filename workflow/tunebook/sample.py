@@ -12,7 +12,7 @@ from tunebook.data.heldout import heldout_rows
 from tunebook.data.rows import continues, halves, question, reference
 from tunebook.data.splits import read_split
 from tunebook.finetuning import finished
-from tunebook.finetuning.encoding import prompt_ids, prompt_of
+from tunebook.finetuning.encoding import prompt_ids, prompt_of, spec_of
 from tunebook.finetuning.generation import answer
 from tunebook.records import write_json
 
@@ -57,7 +57,7 @@ def begun_by(prompt: str, texts: list[str]) -> int:
 
 def _from_config(run: dict[str, Any], tokenizer: Any, prompt: str) -> tuple[list[int], dict[str, Any]]:
     chat = run["dataset"]["text"] is None and run["task"] == "causal-lm"
-    ids = prompt_ids(prompt, tokenizer, run["model"], chat=chat)
+    ids = prompt_ids(prompt, tokenizer, spec_of(run), chat=chat)
     return ids, {"prompt": prompt, "reference": None, "source": "config", "label": None}
 
 
@@ -68,7 +68,7 @@ def _from_row(
     shared = {"source": source, "label": row["label"]}
     if continues(row, run["task"]):
         begin, rest = halves(row["text"])
-        return prompt_ids(begin, tokenizer, run["model"], chat=False), {"prompt": begin, "reference": rest, **shared}
+        return prompt_ids(begin, tokenizer, spec_of(run), chat=False), {"prompt": begin, "reference": rest, **shared}
     learn = run["dataset"]["learn"]
     return prompt_of(run, line), {"prompt": question(row, learn), "reference": reference(row, learn), **shared}
 

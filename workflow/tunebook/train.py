@@ -37,7 +37,7 @@ from tunebook.finetuning.models import (
     use_allowed_cores,
 )
 from tunebook.finetuning.progress import Progress, duration
-from tunebook.finetuning.tokenizers import load_tokenizer
+from tunebook.finetuning.tokenizers import load_tokenizer, publish_generation_config
 from tunebook.finetuning.trainer import Keeper, TokenTrainer, largest_micro_batch, schedule_of, training_arguments
 from tunebook.records import (
     disk_is_full,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped with a checkpoint; run again to go on
-PUBLISHED = ("adapter_model.safetensors", "adapter_config.json", "config.json", "generation_config.json")
+PUBLISHED = ("adapter_model.safetensors", "adapter_config.json", "config.json")
 FITTING = "micro_batch.json"  # beside the checkpoints: rows at a time that are to be tried next
 HISTORY = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "tokens", "wall_s"]
 
@@ -210,8 +210,10 @@ def validation_of(rows: dict[str, Any]) -> pandas.DataFrame:
     return pandas.concat(frames, ignore_index=True)
 
 
-def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict[str, Any], output: Path) -> None:
-    """Publish the best checkpoint's weights, the history and, last, the record."""
+def publish(
+    run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict[str, Any], model: Path, output: Path
+) -> None:
+    """Publish the best checkpoint's weights, the history and, last, the record. `model`: folder of the fetched model."""
     state = read_json(newest / "trainer_state.json")
     best = newest.parent / f"checkpoint-{state['best_global_step']}"
     with folder_in_place(output / "adapter") as folder:
@@ -220,6 +222,8 @@ def publish(run: dict[str, Any], newest: Path, facts: dict[str, Any], data: dict
         )
         for file in weights:
             shutil.copyfile(file, folder / file.name)
+        if run["task"] != "sequence-classification":
+            publish_generation_config(model, folder)
     history = history_of(state, facts["initial_validation_loss"])
     write_csv(output / "history.csv", history)
     facts = dict(facts)
@@ -317,7 +321,7 @@ def _train_and_publish(
     processes.gathered(None)  # all have done with the checkpoints
     if not processes.is_first():
         return
-    publish(run, newest, facts, data, args.output)
+    publish(run, newest, facts, data, args.model, args.output)
     shutil.rmtree(work)
     record = read_json(args.output / "training.json")
     print(f"train {run['run']}: done in {duration(record['wall_s'])}, best validation loss {record['best_validation_loss']:.4f} "

@@ -7,6 +7,7 @@ Training arguments keep the names of transformers' TrainingArguments, adapters t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -111,7 +112,12 @@ class Model(Section):
         True,
         description="put prompts into the tokenizer's chat template, if it has one (rows with text have no prompt)",
     )
-    system_prompt: str | None = Field(None, description="the chat template's system turn; null: the template's own")
+    system_prompt: str | None = Field(
+        None, description="the system message of conversations that have none; null: the template's own"
+    )
+    template_date: date | None = Field(
+        None, description="the day that a chat template is told is today, where it writes the date"
+    )
     skip_modules: tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...] = Field(
         (),
         description="layers that quantization leaves alone, beside the output layer: starts of their paths up to a dot, or ends "

@@ -111,15 +111,17 @@ def _dataset_spec(study: Study, name: str) -> dict[str, Any]:
 
 def _tokens_spec(study: Study, name: str) -> dict[str, Any]:
     experiment = study.experiments[name]
-    model = study.models[experiment.model]
+    model, dataset = study.models[experiment.model], study.datasets[experiment.dataset]
     return {
         "name": name,
         "task": model.task,
         "chat_template": model.chat_template,
         "system_prompt": model.system_prompt,
-        "labels": list(study.datasets[experiment.dataset].label_names),
-        "learn": study.datasets[experiment.dataset].learn,
-        "tolerance": study.datasets[experiment.dataset].tolerance,
+        "template_date": dump(model)["template_date"],
+        "labels": list(dataset.label_names),
+        "learn": dataset.learn,
+        "templates": [text for text in (dataset.prompt, dataset.completion, dataset.text) if text is not None],
+        "tolerance": dataset.tolerance,
         "max_length": experiment.training.max_length,
         "max_target_length": experiment.training.max_target_length,
     }

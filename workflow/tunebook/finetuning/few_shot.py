@@ -16,8 +16,9 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from tunebook.finetuning.batching import Collator, longest_first
-from tunebook.finetuning.encoding import NO_LOSS, encode
+from tunebook.finetuning.encoding import NO_LOSS, encode, spec_of
 from tunebook.finetuning.memory import in_batches
+from tunebook.finetuning.positions import positions_of
 from tunebook.finetuning.scoring import by_row, score_tokens, supervised_losses
 
 BETWEEN = "\n\n"  # stands after each example that an encoder reads
@@ -65,13 +66,7 @@ def with_examples(
     if run["task"] == "seq2seq-lm":
         lines = [_read_by_encoder(line, row, examples, tokenizer) for line, row in zip(tokens, rows, strict=True)]
     else:
-        spec = {
-            "task": run["task"],
-            "learn": run["dataset"]["learn"],
-            **run["model"],
-            "max_length": WHOLE,
-            "max_target_length": WHOLE,
-        }
+        spec = spec_of(run) | {"max_length": WHOLE, "max_target_length": WHOLE}
         before = [token for example in examples for token in encode(example, tokenizer, spec).input_ids]
         unlearnt = [NO_LOSS] * len(before)
         lines = [
@@ -81,17 +76,10 @@ def with_examples(
     longest = max(len(line["input_ids"]) for line in lines)
     if run["dataset"]["labels"] and run["task"] == "causal-lm":
         longest += run["generation"]["max_new_tokens"]
-    room = _room(model, tokenizer)
+    room = positions_of(model.config.to_dict()).most
     if room is not None and longest > room:
         raise NotRun(f"with {count} examples the longest row has {longest} tokens, and the model reads {room}")
     return lines
-
-
-def _room(model: torch.nn.Module, tokenizer: Any) -> int | None:
-    """Most tokens that the model reads at once, where it says."""
-    told = [getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    told = [*told, tokenizer.model_max_length if tokenizer.model_max_length < WHOLE else None]
-    return min((limit for limit in told if limit), default=None)
 
 
 def _read_by_encoder(line: Line, row: dict[str, Any], examples: list[dict[str, Any]], tokenizer: Any) -> Line:

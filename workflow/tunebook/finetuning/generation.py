@@ -17,7 +17,7 @@ from transformers import GenerationConfig
 
 from tunebook.finetuning.batching import longest_first, padded_prompts
 from tunebook.finetuning.memory import in_batches
-from tunebook.finetuning.tokenizers import end_id
+from tunebook.finetuning.tokenizers import end_id, end_ids
 
 NOT_DECODING = (
     "transformers_version",
@@ -111,10 +111,10 @@ def _generation_config(model: torch.nn.Module, config: GenerationConfig) -> Iter
 
 
 def _ends(model: torch.nn.Module, tokenizer: Any) -> list[int]:
-    """Ids that end an answer: the one that was learnt, and those that the model came with."""
+    """Ids that end an answer: those that were learnt, and those that the model came with."""
     own = model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [own] if own is not None else []
-    return sorted({end_id(tokenizer), *own})
+    return sorted({*end_ids(tokenizer), *own})
 
 
 def _finished(new: list[int], ends: list[int], tokenizer: Any) -> Answer:

@@ -46,7 +46,9 @@ def completions_of(
     learnt = {name: Counter() for name in names}
     for line, label in zip(tokens, labels, strict=True):
         learnt[label][tuple(token for token in line["labels"] if token != NO_LOSS)] += 1
-    plain = {name: [*tokenizer(name, add_special_tokens=False)["input_ids"], end_id(tokenizer)] for name in names}
+    ends = Counter(ids[-1] for found in learnt.values() for ids in found.elements())
+    end = ends.most_common(1)[0][0] if ends else end_id(tokenizer)
+    plain = {name: [*tokenizer(name, add_special_tokens=False)["input_ids"], end] for name in names}
     return {name: list(found.most_common(1)[0][0]) if found else plain[name] for name, found in learnt.items()}
 
 
