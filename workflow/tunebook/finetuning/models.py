@@ -119,7 +119,7 @@ def add_adapter(model: torch.nn.Module, run: dict[str, Any], *, whole: Sequence[
             model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
         )
     arguments = dict(run["adapter"])
-    arguments["modules_to_save"] = [*arguments["modules_to_save"], *whole] or None
+    arguments["modules_to_save"] = list(dict.fromkeys([*arguments["modules_to_save"], *whole])) or None
     if not isinstance(arguments["target_modules"], str):
         arguments["target_modules"] = list(arguments["target_modules"]) or None
     names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
