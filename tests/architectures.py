@@ -148,7 +148,8 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"d_model": 64, "d_kv": 32, "d_ff": 128, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 1},
     ),
     "bart": ("BartConfig", "BartForConditionalGeneration", BART),
-    "mbart": ("MBartConfig", "MBartForConditionalGeneration", BART),
+    # mBART moves the last token of the labels to their front, where others put decoder_start_token_id: the end, in mBART-50
+    "mbart": ("MBartConfig", "MBartForConditionalGeneration", {**BART, "decoder_start_token_id": 3}),
     "pegasus": ("PegasusConfig", "PegasusForConditionalGeneration", BART),
     "marian": ("MarianConfig", "MarianMTModel", BART),
     "blenderbot": ("BlenderbotConfig", "BlenderbotForConditionalGeneration", BART),

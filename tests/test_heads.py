@@ -10,18 +10,20 @@ import transformers as t
 from safetensors import safe_open
 
 from tests import tiny
+from tests.records import fake_study
 from tests.stages import finished, prepared, trained
 from tests.test_cards import snippet
-from tests.test_report import TEMPLATES
+from tests.test_report import TEMPLATES, finish
 from tests.test_scoring import run_for
 from tunebook.cards import model_card
 from tunebook.errors import TunebookError
 from tunebook.finetuning.batching import collator_for
-from tunebook.finetuning.heads import find_head
+from tunebook.finetuning.heads import Head, find_head
 from tunebook.finetuning.labels import classes_of
 from tunebook.finetuning.models import load_model
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json
+from tunebook.report import render
 from tunebook.reporting.head_words import head_words
 from tunebook.reporting.study_folder import read_study
 
@@ -144,6 +146,15 @@ def test_a_head_by_position_a_replaced_and_a_new_one_are_told_apart(tmp_path):
     assert len(set(words.values())) == 4
     model = load_model(run | {"dataset": {"labels": ["a", "b"]}}, tmp_path / "own")
     assert model.config.id2label == {0: "a", 1: "b"}
+
+
+def test_the_report_says_whose_head_it_is(tmp_path):
+    folder = fake_study(tmp_path, experiments=1)
+    file = folder / "runs/experiment-0/base/seed-0/evaluation.json"
+    head = Head("checkpoint", ("classifier",), tuple(LABELS), "position", ("LABEL_0", "LABEL_1", "LABEL_2"))
+    assert head_words(vars(head)) not in " ".join(render(finish(folder), TEMPLATES).split())
+    file.write_text(json.dumps(read_json(file) | {"head": vars(head)}), encoding="utf-8")
+    assert head_words(vars(head)) in " ".join(render(read_study(folder), TEMPLATES).split())
 
 
 def test_what_starts_at_random_is_in_the_adapter(tmp_path):

@@ -16,6 +16,7 @@ from tunebook.data.splits import write_tokens
 from tunebook.records import read_json, write_json
 
 STEPS = 3  # the first warms up; the others are timed
+END_TOKEN = 2  # where an encoder-decoder reads the class
 FIRST_TOKEN = 4  # below stand the special tokens of the random source's tokenizer
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "memoryerror")  # of CUDA, of torch on a CPU, of Python
 KILLED = (-9, 137)  # by the kernel, where memory ran out
@@ -52,7 +53,7 @@ def made_up_rows(run: dict[str, Any], count: int, vocabulary: int) -> list[dict[
         if run["task"] == "seq2seq-lm":
             labels = [draw.randrange(FIRST_TOKEN, vocabulary) for _ in range(training["max_target_length"])]
         elif run["task"] == "sequence-classification":
-            labels = [number % len(run["dataset"]["labels"])]
+            labels, ids[-1] = [number % len(run["dataset"]["labels"])], END_TOKEN
         rows.append({"row": f"{number}", "input_ids": ids, "labels": labels})
     return rows
 

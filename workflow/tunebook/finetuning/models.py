@@ -131,7 +131,7 @@ def add_adapter(model: torch.nn.Module, run: dict[str, Any], *, whole: Sequence[
             model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
         )
     arguments = dict(run["adapter"])
-    arguments["modules_to_save"] = [*arguments["modules_to_save"], *whole] or None
+    arguments["modules_to_save"] = list(dict.fromkeys([*arguments["modules_to_save"], *whole])) or None
     for key in ("target_modules", "target_parameters"):
         if not isinstance(arguments[key], str):
             arguments[key] = list(arguments[key]) or None
