@@ -6,65 +6,69 @@ import json
 from pathlib import Path
 from typing import Any
 
-CONFIGS: dict[str, dict[str, Any]] = {
-    "llama": {
-        "model_type": "llama",
-        "hidden_size": 128,
-        "intermediate_size": 320,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": 600,
-        "tie_word_embeddings": False,
-    },
-    "opt": {
-        "model_type": "opt",
-        "hidden_size": 128,
-        "word_embed_proj_dim": 128,
-        "ffn_dim": 320,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "vocab_size": 600,
-        "max_position_embeddings": 64,
-    },
-    "falcon": {
-        "model_type": "falcon",
-        "hidden_size": 128,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "vocab_size": 600,
-        "multi_query": True,
-        "parallel_attn": True,
-        "new_decoder_architecture": False,
-        "bias": False,
-        "alibi": False,
-    },
-    "t5": {
-        "model_type": "t5",
-        "d_model": 128,
-        "d_kv": 32,
-        "d_ff": 320,
-        "num_layers": 3,
-        "num_heads": 4,
-        "vocab_size": 600,
-        "feed_forward_proj": "gated-gelu",
-        "tie_word_embeddings": False,
-    },
-    "bert": {
-        "model_type": "bert",
-        "hidden_size": 128,
-        "intermediate_size": 320,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "vocab_size": 600,
-        "max_position_embeddings": 64,
-    },
+from tunebook.cost.architectures import Architecture, read_architecture
+from tunebook.cost.traces import file_of, is_traced, write_trace
+
+WIDE = {
+    "hidden_size": 128,
+    "intermediate_size": 320,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "vocab_size": 600,
 }
+GROUPED = {**WIDE, "num_key_value_heads": 2, "head_dim": 32}
+POSITIONS = {"max_position_embeddings": 64}
+BART = {"d_model": 128, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 320, "decoder_ffn_dim": 320, "vocab_size": 600, **POSITIONS}  # fmt: skip
+CONFIGS: dict[str, dict[str, Any]] = {
+    name: {"model_type": name, **config}
+    for name, config in {
+        "llama": {**WIDE, "num_key_value_heads": 2, "tie_word_embeddings": False},
+        "opt": {"hidden_size": 128, "word_embed_proj_dim": 128, "ffn_dim": 320, "num_hidden_layers": 3,
+                "num_attention_heads": 4, "vocab_size": 600, **POSITIONS},
+        "falcon": {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 600,
+                   "multi_query": True, "parallel_attn": True, "new_decoder_architecture": False, "bias": False, "alibi": False},
+        "gpt2": {"n_embd": 128, "n_layer": 3, "n_head": 4, "vocab_size": 600, "n_positions": 64},
+        "gpt_neox": {**WIDE, **POSITIONS},
+        "mistral": GROUPED,
+        "qwen2": {**WIDE, "num_key_value_heads": 2},
+        "qwen3": GROUPED,
+        "gemma2": {**GROUPED, "query_pre_attn_scalar": 32},
+        "gemma3_text": {**GROUPED, "query_pre_attn_scalar": 32},
+        "phi3": {**WIDE, "num_key_value_heads": 2, "pad_token_id": 0},
+        "olmo2": {**WIDE, "num_key_value_heads": 2},
+        "granite": {**WIDE, "num_key_value_heads": 2},
+        "smollm3": {**WIDE, "num_key_value_heads": 2, "pad_token_id": 0},
+        "t5": {"d_model": 128, "d_kv": 32, "d_ff": 320, "num_layers": 3, "num_heads": 4, "vocab_size": 600,
+               "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+        "bart": BART,
+        "mbart": BART,
+        "bert": {**WIDE, **POSITIONS},
+        "roberta": {**WIDE, **POSITIONS, "pad_token_id": 0},
+        "distilbert": {"dim": 128, "hidden_dim": 320, "n_layers": 3, "n_heads": 4, "vocab_size": 600, **POSITIONS},
+        "deberta-v2": {**WIDE, **POSITIONS, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+        "modernbert": {**WIDE, "pad_token_id": 0, "global_attn_every_n_layers": 3},
+    }.items()
+}  # fmt: skip
+ENCODERS = ("roberta", "distilbert", "deberta-v2", "modernbert")  # they classify
 TARGETS = {"llama": "q_proj", "opt": "q_proj", "falcon": "query_key_value", "t5": "q", "bert": "query"}
 
 
 def task_of(family: str) -> str:
-    return "seq2seq-lm" if family in ("t5", "bert") else "causal-lm"
+    if family in ENCODERS:
+        return "sequence-classification"
+    return "seq2seq-lm" if family in ("t5", "bert", "bart", "mbart") else "causal-lm"
+
+
+def read(folder: Path, family: str, *, task: str | None = None) -> Architecture:
+    """A family's architecture, written and traced into a folder."""
+    from tunebook.cost.tracing import trace
+
+    architecture = read_architecture(written(folder, family), folder / "traces")
+    shape = {"task": task or task_of(family), "encoder_decoder": family == "bert" and task is None}
+    if not is_traced(architecture, **shape):
+        write_trace(file_of(architecture, **shape), trace(architecture.config, **shape))
+    return architecture
 
 
 def written(folder: Path, family: str) -> str:
@@ -86,6 +90,7 @@ def run_of(
     classifies."""
     from tunebook.configuration.config import Lora, Training
 
+    labels = labels or (("a", "b", "c") if family in ENCODERS else ())
     adapter = None if method == "full" else Lora().model_dump(mode="json")
     return {
         "run": f"words/{method}/seed-0",

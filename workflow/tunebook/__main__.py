@@ -25,6 +25,7 @@ STAGES = {
     "check": "validate a config file",
     "resolve": "write a study's resolved config and every run's spec",
     "estimate": "say what each run of a study will hold in memory, and whether it fits",
+    "trace": "record the forward passes of a study's models, which estimates are made from",
     "rehearse": "train each run for a few steps with random weights, and measure",
     "fetch-model": "fetch a pretrained model and keep it as safetensors with its tokenizer",
     "fetch-dataset": "fetch a data set and keep its rows as Parquet",

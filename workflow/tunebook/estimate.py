@@ -6,6 +6,8 @@ import argparse
 import csv
 import io
 import os
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tunebook.cost.architectures import Architecture
 from tunebook.cost.machine import Machine, present_machine
 from tunebook.cost.memory import Estimate, estimate
 from tunebook.cost.study import architecture_of, download_bytes, seeds_of, trained_runs
+from tunebook.cost.traces import is_traced
 from tunebook.errors import TunebookError
 from tunebook.finetuning.devices import check_device
 from tunebook.records import read_json, write_text
@@ -63,8 +66,27 @@ class Line:
 
 
 def lines_of(study: Path, models: Path) -> list[Line]:
-    """A line for each trained run of a study. `study`: study.json; `models`: folder of the fetched models."""
-    return [_line(run, seeds_of(study, run), models) for run in trained_runs(study)]
+    """A line for each trained run of a study. `study`: study.json; `models`: folder of the fetched models.
+
+    Models that were not traced yet are traced in a process of its own, which may import torch.
+    """
+    runs = trained_runs(study)
+    if not all(_is_traced(run, models) for run in runs):
+        command = [sys.executable, "-m", "tunebook", "trace", "--study", str(study), "--models", str(models)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise TunebookError(
+                f"the models could not be traced: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
+            )
+    return [_line(run, seeds_of(study, run), models) for run in runs]
+
+
+def _is_traced(run: dict[str, Any], models: Path) -> bool:
+    try:
+        architecture = architecture_of(run["model"], models)
+    except TunebookError:  # nothing to trace
+        return True
+    return is_traced(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
 
 
 def _line(run: dict[str, Any], seeds: int, models: Path) -> Line:

@@ -19,12 +19,14 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Architecture:
-    """`config`: keys of config.json; `stored_dtype`: of the weights as published; `origin`: the file that says so."""
+    """`config`: keys of config.json; `stored_dtype`: of the weights as published; `origin`: the file that says so; `traces`: folder
+    of the traces that Tunebook does not ship."""
 
     name: str
     config: dict[str, Any]
     stored_dtype: str
     origin: Path
+    traces: Path | None = None
 
     @property
     def stored_bytes(self) -> int:
@@ -42,8 +44,8 @@ def file_of(name: str) -> Path:
     return Path(name).expanduser() if name.endswith(".json") else SHIPPED / f"{name}.json"
 
 
-def read_architecture(name: str) -> Architecture:
-    """Read an architecture by its name or path. Raises TunebookError where there is none."""
+def read_architecture(name: str, traces: Path | None = None) -> Architecture:
+    """Read an architecture by its name or path. Raises TunebookError where there is none. `traces`: see Architecture."""
     file = file_of(name)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -60,4 +62,4 @@ def read_architecture(name: str) -> Architecture:
     stored = values.get("stored_dtype") or config.get("dtype") or config.get("torch_dtype") or "float32"
     if stored not in DTYPE_BYTES:
         raise TunebookError(f"architecture {name}: found stored_dtype {stored}; allowed: {', '.join(DTYPE_BYTES)}")
-    return Architecture(name=name, config=config, stored_dtype=stored, origin=file)
+    return Architecture(name=name, config=config, stored_dtype=stored, origin=file, traces=traces)

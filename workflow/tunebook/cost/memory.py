@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunebook.cost.architectures import Architecture
-from tunebook.cost.families import Batch, Trace, play
+from tunebook.cost.program import Batch, Program, Trace, play
 from tunebook.cost.tape import FLOAT, Setting, Weight
+from tunebook.cost.traces import program_of
 
 # What a process holds before it has a model. CPU: resident memory of `tunebook train` with torch, transformers, peft,
 # bitsandbytes and datasets as pinned, measured on a model of 0.1 MB (tests/benchmarks/estimate.py measures it again).
@@ -67,20 +68,21 @@ def setting_of(run: dict[str, Any], *, gpu: bool) -> Setting:
 
 def _untrained(run: dict[str, Any], *, gpu: bool) -> Setting:
     """What of any run's spec, the untouched model's among them, decides about bytes while nothing is trained."""
-    model, adapter = run["model"], run["adapter"]
-    heads = ("classifier", "score") if run["task"] == "sequence-classification" else ()
-    if heads and adapter:  # new, so that peft trains them whole
-        adapter = {**adapter, "modules_to_save": [*adapter["modules_to_save"], *heads]}
+    model = run["model"]
     return Setting(
         task=run["task"],
         dtype=model["dtype"],
         quantization=run["quantization"],
-        adapter=adapter,
+        adapter=run["adapter"],
         mixed=False,
         gpu=gpu,
-        skip_modules=(*model["skip_modules"], *heads),
+        skip_modules=tuple(model["skip_modules"]),
         labels=max(2, len(run["dataset"]["labels"])),
     )
+
+
+def _program(run: dict[str, Any], architecture: Architecture) -> Program:
+    return program_of(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
 
 
 def batch_of(run: dict[str, Any], rows: int) -> Batch:
@@ -92,13 +94,11 @@ def batch_of(run: dict[str, Any], rows: int) -> Batch:
 def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> Estimate:
     """The bytes of a trained run (run.json) of a model of this architecture.
 
-    Raises TunebookError where the architecture is of a family that is not known.
+    Raises TunebookError where the architecture was not traced, or cannot be.
     """
     setting, training = setting_of(run, gpu=gpu), run["training"]
-    assembled = run["model"]["encoder_decoder"]
-    trace = play(
-        architecture.config, setting, batch_of(run, training["per_device_train_batch_size"]), encoder_decoder=assembled
-    )
+    program = _program(run, architecture)
+    trace = play(program, setting, batch_of(run, training["per_device_train_batch_size"]))
     weights = trace.tape.weights
     base = [weight for weight in weights if weight.stored]
     trained = [weight for weight in weights if weight.trained]
@@ -117,7 +117,7 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
         gradients + _step_bytes(trained, gpu=gpu),
     ]
     rows = training["per_device_eval_batch_size"]
-    seen = play(architecture.config, setting, batch_of(run, rows), encoder_decoder=assembled)
+    seen = play(program, setting, batch_of(run, rows))
     return Estimate(
         run=run["run"],
         device="gpu" if gpu else "cpu",
@@ -138,9 +138,7 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
 
 def stored_bytes(run: dict[str, Any], architecture: Architecture) -> int:
     """Bytes of the weights in the model's files. Raises TunebookError as `estimate` does."""
-    trace = play(
-        architecture.config, _untrained(run, gpu=False), Batch(1, 1, 1), encoder_decoder=run["model"]["encoder_decoder"]
-    )
+    trace = play(_program(run, architecture), _untrained(run, gpu=False), Batch(1, 1, 1))
     return _stored_bytes(trace.tape.weights, architecture)
 
 
@@ -161,10 +159,8 @@ def inference_bytes(run: dict[str, Any], architecture: Architecture, *, max_leng
         max_length * (1 + max(run["few_shot"], default=0)) + (new if run["task"] == "causal-lm" else 0),
         max(max_target_length, new),
     )
-    assembled = run["model"]["encoder_decoder"]
-    scoring, answering = (
-        play(architecture.config, setting, batch, encoder_decoder=assembled) for batch in (scored, answered)
-    )
+    program = _program(run, architecture)
+    scoring, answering = (play(program, setting, batch) for batch in (scored, answered))
     base = [weight for weight in scoring.tape.weights if weight.stored]
     held = sum(weight.held_bytes for weight in scoring.tape.weights)
     load, mapped = _loading(base, sum(weight.held_bytes for weight in base), architecture, setting)

@@ -54,8 +54,8 @@ class Made:
 
 @dataclass(frozen=True)
 class Attention:
-    """Scaled dot-product attention: elements of queries, keys and values, of the score matrices, and their rows. `equal_heads`:
-    as many heads of keys as of queries; `mask`: its value, if there is one."""
+    """Scaled dot-product attention: elements of queries, and of keys and values as many heads as queries have, of the
+    score matrices, and their rows. `equal_heads`: as many heads of keys as of queries; `mask`: its value, if there is one."""
 
     inputs: tuple[Size, ...]
     scores: Size
@@ -68,7 +68,8 @@ class Attention:
 @dataclass(frozen=True)
 class Op:
     """An operation. `do`: operation, layer_norm, cast, dropout, attention, linear; `inputs`: values (numbers) and weights (names);
-    `made`: its results; `kept`: for each input what its derivative keeps: values, or tensors that are new.
+    `made`: its results; `kept`: for each input what its derivative keeps: values, or tensors that are new; `shared`: new tensors
+    that any derivative keeps.
 
     `share`: of dropout; `settable`: whether `training.dropout` changes it; of a linear layer, `layer`: its path, `width`: of its
     input, `output`: whether it is the output layer.
@@ -78,6 +79,7 @@ class Op:
     inputs: tuple[int | str, ...]
     made: tuple[Made, ...] = ()
     kept: tuple[tuple[int | Made, ...], ...] = ()
+    shared: tuple[Made, ...] = ()
     share: float = 0.0
     settable: bool = False
     layer: str = ""
@@ -166,9 +168,9 @@ class _Player:
 
     def __post_init__(self) -> None:
         plain = self.tape.setting.plain_bytes
-        self.constants = [
-            self.tape.value(self.elements(m.size), _bytes(m, plain), False) for m in self.program.constants
-        ]
+        for made in self.program.constants:
+            self.constants.append(self.tape.value(self.elements(made.size), _bytes(made, plain), False))
+            self.constants[-1].floating = not made.kind.isdigit()
         for stored in self.program.weights:
             self.note(stored, stored.name)
 
@@ -240,7 +242,7 @@ class _Player:
 
     def operation(self, op: Op, inputs: list[Value], value: Any) -> list[Value]:
         tape = self.tape
-        own = max(each.size for each in inputs)
+        own = max(each.size for each in inputs if each.floating)
         if op.do == "layer_norm" and tape.setting.mixed and own < FLOAT:  # autocast computes it in float32
             own = FLOAT
             inputs = [tape.value(inputs[0].elements, FLOAT, inputs[0].grad), *inputs[1:]]
@@ -254,6 +256,8 @@ class _Player:
                     tape.keep_new(self.elements(one.size), _bytes(one, own))
                 else:
                     tape.keep(value(one))
+        for one in op.shared if grad else ():
+            tape.keep_new(self.elements(one.size), _bytes(one, own))
         del self.values[start:]
         return made
 
@@ -318,9 +322,9 @@ def _op(told: list[Any]) -> Op:
         if rest[1:]
         else ()
     )
-    plain = rest[2:7]
-    attention = _attention(rest[7]) if rest[7:] else None
-    return Op(do, tuple(inputs), made, kept, *plain, attention=attention)
+    shared = tuple(map(_made, rest[2])) if rest[2:] else ()
+    attention = _attention(rest[8]) if rest[8:] else None
+    return Op(do, tuple(inputs), made, kept, shared, *rest[3:8], attention=attention)
 
 
 def _attention(told: list[Any]) -> Attention:

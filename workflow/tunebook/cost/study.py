@@ -43,7 +43,7 @@ def architecture_of(model: dict[str, Any], models: Path) -> Architecture:
     fetched = models / model["name"] / "config.json"
     if named is None and not fetched.exists():
         raise TunebookError(f"model {model['name']}: its architecture is not known; {MEND.format(name=model['name'])}")
-    return read_architecture(named or str(fetched))
+    return read_architecture(named or str(fetched), models.parent / "traces")
 
 
 def download_bytes(model: dict[str, Any], stored_bytes: int | None) -> int | None:

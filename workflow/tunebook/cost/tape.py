@@ -51,11 +51,12 @@ class Setting:
 @dataclass(eq=False, slots=True)
 class Value:
     """A tensor of the forward pass: its elements, bytes of each, whether a gradient flows to it, and the weight that it is, if it
-    is one."""
+    is one. `floating`: it holds floating-point numbers."""
 
     elements: int
     size: int
     grad: bool
+    floating: bool = True
     weight: Weight | None = None
 
     @property
@@ -116,7 +117,7 @@ class Tape:
         self.weights.append(noted)
         if copied:
             self.weights.append(Weight(f"{name} (copy)", shape, elements * FLOAT, True, stored=False))
-        return Value(elements, setting.plain_bytes, trained or copied, noted)
+        return Value(elements, setting.plain_bytes, trained or copied, weight=noted)
 
     def _is_saved_whole(self, name: str) -> bool:
         if self.setting.adapter is None:

@@ -20,12 +20,12 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from transformers import AutoConfig, EncoderDecoderConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
-from transformers.quantizers.base import get_keys_to_not_convert
 
 from tunebook.cost.program import LABELS, Attention, Batch, Block, Call, Made, Op, Program, Size, Stored
 from tunebook.errors import TunebookError
 from tunebook.finetuning.names import DROPOUTS
 from tunebook.finetuning.pretrained import AUTO_CLASSES
+from tunebook.finetuning.quantization import let_falcon_be_quantized, output_layers
 
 OWN, EXPLICIT = torch.bfloat16, torch.float32  # a dtype of its own shows where the model's code asks for float32
 MARK, MARK_STEP = 0.5, 0.001  # dropout shares that tell which key of the config a dropout follows
@@ -95,8 +95,14 @@ def _recorded(config: Any, task: str, point: int) -> Program:
 def _built(config: Any, task: str) -> torch.nn.Module:
     from transformers.initialization import no_init_weights
 
+    if config.model_type == "falcon":
+        let_falcon_be_quantized()  # as for training
     with no_init_weights():
         model = AUTO_CLASSES[task].from_config(config, dtype=OWN)
+    model.tie_weights()
+    head = model.get_output_embeddings()
+    if config.tie_word_embeddings is False and head is not None and head.weight is model.get_input_embeddings().weight:
+        head.weight = torch.nn.Parameter(torch.empty_like(head.weight))  # as its files have it
     return model.requires_grad_(True).train()
 
 
@@ -149,8 +155,7 @@ def _cached(model: torch.nn.Module, inputs: dict[str, torch.Tensor], recorder: R
 
 def _spared(model: torch.nn.Module, task: str) -> tuple[str, ...]:
     """What quantization leaves alone by itself, see finetuning/quantization.py."""
-    output = {key.removesuffix(".weight").removesuffix(".bias") for key in get_keys_to_not_convert(model)}
-    return tuple(sorted({*output, *(model._keep_in_fp32_modules or []), *_heads(model, task)}))
+    return tuple(sorted({*output_layers(model), *(model._keep_in_fp32_modules or []), *_heads(model, task)}))
 
 
 def _heads(model: torch.nn.Module, task: str) -> tuple[str, ...]:
@@ -282,22 +287,35 @@ class Recorder(TorchFunctionMode):
         refs = {place: self.ref(each) for place, each in enumerate(flat) if isinstance(each, torch.Tensor)}
         signature = (func, str(shape), tuple(_signature(each) for each in flat))
         if signature not in self.probed:
-            self.probed[signature] = [self._probe(func, flat, shape, place) for place in refs]
+            self.probed[signature] = self._derivatives(func, flat, shape, list(refs))
         made = tuple(self.new(each) for each in fresh)
         outputs = [self.refs[_key(each)] for each in fresh]
+        *found, shared = self.probed[signature]
         kept = []
-        for found in self.probed[signature]:
-            told = [refs[at] if how == "input" else outputs[at] if how == "output" else at for how, at in found]
+        for saved in found:
+            told = [refs[at] if how == "input" else outputs[at] if how == "output" else at for how, at in saved]
             kept.append(tuple(each for each in told if not isinstance(each, str)))  # weights are there anyway
         do = {"layer_norm": "layer_norm", "to": "cast", "float": "cast", "type_as": "cast"}.get(name, "operation")
-        self._add(Op(do, tuple(refs.values()), made, tuple(kept)))
+        self._add(Op(do, tuple(refs.values()), made, tuple(kept), shared=tuple(made for _, made in shared)))
 
-    def _probe(self, func: Callable, flat: list[Any], shape: Any, place: int) -> list[tuple[str, Any]]:
-        """What an operation saves for the derivative by its input at `place`: inputs, outputs, and tensors that are new."""
-        if not flat[place].requires_grad:
-            return []
+    def _derivatives(
+        self, func: Callable, flat: list[Any], shape: Any, places: list[int]
+    ) -> list[list[tuple[str, Any]]]:
+        """What the derivative by each input keeps, and, at the end, the new tensors that all of them share, such as a norm's
+        mean: with a gradient for all inputs there are fewer of them than for each alone together."""
+        trained = [place for place in places if flat[place].requires_grad]
+        found = [self._probe(func, flat, shape, [place]) if place in trained else [] for place in places]
+        new = [[one for one in each if one[0] == "new"] for each in found]
+        together = [one for one in self._probe(func, flat, shape, trained) if one[0] == "new"]
+        if len(together) == sum(map(len, new)):
+            return [*found, []]
+        return [*([one for one in each if one[0] != "new"] for each in found), together]
+
+    def _probe(self, func: Callable, flat: list[Any], shape: Any, places: list[int]) -> list[tuple[str, Any]]:
+        """What an operation saves for the derivatives by its inputs at `places`: inputs, outputs, and tensors that are new."""
         fresh = [each.detach() if isinstance(each, torch.Tensor) else each for each in flat]
-        fresh[place].requires_grad_(True)
+        for place in places:
+            fresh[place].requires_grad_(True)
         inputs = {_key(each): at for at, each in enumerate(fresh) if isinstance(each, torch.Tensor)}
         saved: list[torch.Tensor] = []
 
@@ -329,7 +347,7 @@ class Recorder(TorchFunctionMode):
         settable, share = self._share(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0))
         rows = query.shape[:-1].numel()
         told = Attention(
-            inputs=tuple(self.size(each.numel()) for each in (query, key, value)),
+            inputs=tuple(self.size(query.shape[:-2].numel() * each.shape[-2:].numel()) for each in (query, key, value)),
             scores=self.size(rows * key.shape[-2]),
             rows=self.size(rows),
             equal_heads=query.shape[1] == key.shape[1],

@@ -72,9 +72,18 @@ def spared_modules(model: torch.nn.Module, missing: Iterable[str], skip_modules:
                 f"skip_modules: found {name}, with which no layer's path starts or ends; allowed: the start of a path, such as "
                 f"{min(owners)}, or its end: {', '.join(last)}"
             )
-    output = {key.removesuffix(".weight").removesuffix(".bias") for key in get_keys_to_not_convert(model)}
     new = {name.rpartition(".")[0] for name in missing}
-    return sorted({*skip_modules, *output, *new} - {""})
+    return sorted({*skip_modules, *output_layers(model), *new} - {""})
+
+
+def output_layers(model: torch.nn.Module) -> set[str]:
+    """Paths of the output layer and of what is tied to it. transformers 5.23 names the bias of a classification head, and then
+    quantizes its weight: here it names the layer."""
+    paths = set()
+    for key in get_keys_to_not_convert(model):
+        layer = key.removesuffix(".bias")
+        paths.add(layer if layer == key or isinstance(model.get_submodule(layer), torch.nn.Linear) else key)
+    return paths
 
 
 def assert_quantized(model: torch.nn.Module, quantization: str | None) -> None:
