@@ -24,7 +24,7 @@ from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
 from tunebook.finetuning.batching import Collator
 from tunebook.finetuning.models import add_adapter, load_model, optimizer_bytes, quiet_libraries, size_of
-from tunebook.finetuning.scoring import mean_loss
+from tunebook.finetuning.scoring import summed_loss
 from tunebook.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
@@ -98,9 +98,8 @@ def kept_bytes(model, run) -> int:
         for length, target in zip(lengths, targets, strict=True)
     ]
     batch = Collator(task=run["task"], pad_id=0, decoder_start_id=0)(rows)
-    labels = batch.pop("labels")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        mean_loss(model(**batch), labels, None, task=run["task"])
+        summed_loss(model, batch, run["task"])
     return sum(size for size, _ in kept.values())
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tunebook.cost.tape import Setting, Tape, Value, Weight
+from tunebook.cost.tape import FLOAT, Setting, Tape, Value, Weight
 from tunebook.errors import TunebookError
-from tunebook.finetuning.names import DROPOUTS
+from tunebook.finetuning.names import DROPOUTS, positions_at_a_time
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Trace:
-    """A tape that was played, and the loss's part: predictions (rows of logits) and the vocabulary they are over."""
+    """A tape that was played, and the loss's part: predictions (rows of logits at a time) and the vocabulary they are over."""
 
     tape: Tape
     predictions: int
@@ -63,7 +63,12 @@ def _head(tape: Tape, x: Value, width: int, vocabulary: int, batch: Batch, *, ti
         tape.linear("score", x, width, tape.setting.labels, bias=False, quantizable=False, output=True)
         return batch.rows, tape.setting.labels
     tape.linear("lm_head", x, width, vocabulary, bias=False, quantizable=False, output=True, tied=tied)
-    return batch.rows * batch.length, vocabulary
+    if x.grad:  # the loss leaves its gradient at each position, and that of the layer's weight where it is trained
+        tape.keep_new(x.elements, x.size)
+        weight = tied or next(weight for weight in tape.weights if weight.name == "lm_head.weight")
+        if weight.trained:
+            tape.keep_new(weight.elements, FLOAT)
+    return min(batch.rows * batch.length, positions_at_a_time(vocabulary)), vocabulary
 
 
 def _tied(tape: Tape, config: dict[str, Any]) -> Weight | None:
