@@ -9,7 +9,7 @@ CONFIG ?= config/config.yaml
 
 REPORT ?= results/miniature/report.html
 
-.PHONY: help install report test test-all test-sampled test-slow test-paper test-browser test-slurm test-faults test-architectures faults-table look check format clean
+.PHONY: help install report test test-all test-sampled test-slow test-paper test-browser test-slurm test-faults test-architectures faults-table look bench check format clean
 
 help:
 	@echo "make report    install what is pinned and make the report of the miniature study (about 20 minutes on 2 cores)"
@@ -23,6 +23,7 @@ help:
 	@echo "make faults-table  write docs/faults.md from what the two above told"
 	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
 	@echo "make look      pictures of the report at four widths, light and dark, of a curve, and a PDF, into screenshots/"
+	@echo "make bench     time training beside TRL and a bare loop; writes docs/performance.md (about two hours on 2 cores)"
 	@echo "make check     linters, and that generated files are in step"
 	@echo "make install   only install, into $(VENV)"
 	@echo "make format    format code and rules"
@@ -81,6 +82,14 @@ test-browser: $(VENV)/installed-dev
 look: $(VENV)/installed-dev
 	$(PY) tests/browser/look.py $(REPORT) screenshots
 
+$(VENV)-bench/installed: envs/requirements-bench.txt envs/lock.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-bench.txt -c envs/lock.txt
+	touch $@
+
+bench: $(VENV)/installed $(VENV)-bench/installed
+	$(PY) tests/benchmarks/engine.py --peers $(VENV)-bench/bin/python
+
 check: $(VENV)/installed-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -95,4 +104,4 @@ format: $(VENV)/installed-dev
 	$(PY) -m snakefmt Snakefile workflow
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-bench

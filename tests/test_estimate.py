@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tunebook.cost.families import play
 
 from tests import architectures
 from tests.configs import changed, valid_config
@@ -16,7 +17,6 @@ from tunebook import estimate as stage
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.cost.advice import advice
 from tunebook.cost.architectures import SHIPPED, read_architecture, shipped
-from tunebook.cost.families import play
 from tunebook.cost.machine import Machine, gpu_in
 from tunebook.cost.memory import batch_of, estimate, setting_of
 from tunebook.cost.tape import Setting
@@ -24,7 +24,7 @@ from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
 from tunebook.finetuning.batching import Collator
 from tunebook.finetuning.models import add_adapter, load_model, optimizer_bytes, quiet_libraries, size_of
-from tunebook.finetuning.scoring import token_losses
+from tunebook.finetuning.scoring import summed_loss
 from tunebook.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
@@ -98,9 +98,8 @@ def kept_bytes(model, run) -> int:
         for length, target in zip(lengths, targets, strict=True)
     ]
     batch = Collator(task=run["task"], pad_id=0, decoder_start_id=0)(rows)
-    labels = batch.pop("labels")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        token_losses(model(**batch).logits, labels, run["task"]).mean()
+        summed_loss(model, batch, run["task"])
     return sum(size for size, _ in kept.values())
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.causal_models import ARCHITECTURES, causal_model, rows
-from tunebook.finetuning import output_head as module
+from tunebook.finetuning import names
 from tunebook.finetuning.batching import Collator
 from tunebook.finetuning.output_head import output_head
 from tunebook.finetuning.scoring import summed_loss, supervised_losses, token_losses
@@ -53,7 +53,7 @@ def assert_same(model) -> None:
 def test_loss_and_gradient_are_those_of_all_logits(monkeypatch, name, chunk_bytes):
     if chunk_bytes == 1 and name not in ("llama tied", "gemma2", "phi"):
         pytest.skip("one token a chunk is tried with three heads")
-    monkeypatch.setattr(module, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(names, "CHUNK_BYTES", chunk_bytes)
     model = causal_model(name)
     assert output_head(model) is not None, "this architecture takes the old way"
     output_head(model)

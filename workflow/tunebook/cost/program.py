@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tunebook.cost.tape import FLOAT, Setting, Tape, Value
+from tunebook.finetuning.names import positions_at_a_time
 
 LABELS = 1009  # a prime: the side of a classification head that stands for the number of labels
 
@@ -139,7 +140,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Trace:
-    """A tape that was played, and the loss's part: predictions (rows of logits) and the vocabulary they are over."""
+    """A tape that was played, and the loss's part: predictions (rows of logits at a time) and the vocabulary they are over."""
 
     tape: Tape
     predictions: int
@@ -154,7 +155,8 @@ def play(program: Program, setting: Setting, batch: Batch) -> Trace:
     tape = player.tape
     tape.cached = sum(player.elements(made.size) for made in program.cached) * setting.plain_bytes
     vocabulary = setting.labels if program.vocabulary == LABELS else program.vocabulary
-    return Trace(tape, player.elements(program.predictions), vocabulary)
+    predictions = player.elements(program.predictions)
+    return Trace(tape, min(predictions, positions_at_a_time(vocabulary)) if player.chunked else predictions, vocabulary)
 
 
 @dataclass
@@ -215,7 +217,25 @@ class _Player:
         changed = self.tape.setting.dropout
         return op.share if changed is None or not op.settable else changed
 
+    @property
+    def chunked(self) -> bool:
+        """Whether the loss makes logits a chunk at a time, see finetuning/output_head.py."""
+        return self.tape.setting.task == "causal-lm" and self.program.vocabulary != LABELS
+
+    def output_layer(self, op: Op, inputs: list[Value]) -> Value:
+        """The logits of one chunk. The loss leaves the gradient of its input, and of the layer's weight where it is trained."""
+        x, weight = inputs[:2]
+        if x.grad:
+            self.tape.keep_new(x.elements, x.size)
+        if weight.grad:
+            self.tape.keep_new(weight.elements, FLOAT)
+        vocabulary = self.program.vocabulary
+        made = min(self.elements(op.made[0].size), positions_at_a_time(vocabulary) * vocabulary)
+        return self.tape.value(made, x.size, False)
+
     def linear(self, op: Op, inputs: list[Value], layer: str) -> Value:
+        if op.output and self.chunked and not self.tape.has_adapter(layer, output=True):
+            return self.output_layer(op, inputs)
         return self.tape.linear(layer, *inputs[:2], self.elements(op.made[0].size), op.width, output=op.output)
 
     def cast(self, op: Op, inputs: list[Value]) -> Value:

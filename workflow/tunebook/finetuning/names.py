@@ -1,4 +1,4 @@
-"""Names that architectures go by, and numbers of evaluation, for those who must not wait for torch."""
+"""Names that architectures go by, and a few numbers, for those who must not wait for torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 # Under which they keep the dropout that `training.dropout` sets
 DROPOUTS = ("dropout", "hidden_dropout_prob", "resid_pdrop", "dropout_rate", "hidden_dropout")
 FEW_SHOT_DRAWS = 5  # sets of examples that the untouched model is shown, one after the other
+CHUNK_BYTES = 64 << 20  # of float32 logits that a causal model's loss makes at a time
 
 
 def is_spared(module: str, skip_modules: Iterable[str]) -> bool:
@@ -18,3 +19,8 @@ def is_spared(module: str, skip_modules: Iterable[str]) -> bool:
     """
     boundary = r"(?:(?<=\.)|(?=\.|$))"
     return any(re.match(rf"(?:{name}){boundary}", module) or module.endswith(name) for name in skip_modules)
+
+
+def positions_at_a_time(vocabulary: int) -> int:
+    """Positions whose logits fit into CHUNK_BYTES, and one at least."""
+    return max(1, CHUNK_BYTES // (4 * vocabulary))

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-CHUNK_BYTES = 64 << 20  # of float32 logits; a chunk's gradient takes as much again
+from tunebook.finetuning.names import positions_at_a_time
+
 PROBED_TOKENS = 16
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}  # as a share of the largest logit
 
@@ -82,7 +83,7 @@ class OutputHead:
         return _SummedLoss.apply(hidden.states, hidden, labels, self, *self.weights)
 
     def _chunks(self, hidden: Hidden, labels: torch.Tensor) -> Iterator[tuple[Hidden, torch.Tensor]]:
-        size = max(1, CHUNK_BYTES // (4 * self.lm.config.get_text_config().vocab_size))
+        size = positions_at_a_time(self.lm.config.get_text_config().vocab_size)
         for start in range(0, len(labels), size):
             part = slice(start, start + size)
             yield Hidden(hidden.states[part], hidden.output, hidden.autocast), labels[part]
