@@ -176,7 +176,9 @@ REFUSED = [
     ("header without a name", CSV, ",\na,b\n", ANSWERED, "bad.txt, row 1: no column has a name in ['', '']"),
     ("wrong delimiter", CSV, csv_of(PAIRS, ";"), ANSWERED,
      "data set bad: no column label, sentence; the rows have: sentence;label; mend the templates, or map names under "
-     "columns; is the delimiter right?"),
+     "columns; the line of column names has ';' in it: declare format: {type: csv, delimiter: ';'}"),
+    ("one column", CSV, "words\na\n", ANSWERED, "the rows have: words; mend the templates, or map names under columns; is "
+     "the delimiter right?"),
     ("tabs as csv", TSV, csv_of(PAIRS), ANSWERED, "the rows have: sentence,label"),
     ("no such column", CSV, csv_of(PAIRS), ANSWERED | {"completion": "{{ answer }}"},
      "no column answer; the rows have: sentence, label"),

@@ -46,7 +46,8 @@ def _suggestions(data: bytes, at: int) -> str:
     """Encodings that the file may be in, each with the text around byte `at` as it reads in it."""
     import charset_normalizer  # only here: most files are in the declared encoding
 
-    start = data.rfind(b"\n", 0, at) + 1
+    start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+    line = data[start : end if end >= 0 else None]
     sample = data[max(0, at - SAMPLE_BYTES // 2) : at + SAMPLE_BYTES // 2]
     guessed = [match.encoding for match in charset_normalizer.from_bytes(sample)]
     readings: dict[str, str] = {}  # text -> the encoding in which the line reads so
@@ -55,9 +56,10 @@ def _suggestions(data: bytes, at: int) -> str:
         *guessed,
     ):  # a guess from few bytes can be far off; cp1252 is what most such files are in
         try:
-            readings.setdefault(data[start : at + SHOWN].decode(encoding).splitlines()[0][-SHOWN:], encoding)
-        except (UnicodeError, LookupError, IndexError):
+            text, place = line.decode(encoding), len(line[: at - start].decode(encoding))
+        except (UnicodeError, LookupError):
             continue
+        readings.setdefault(text[max(0, place - SHOWN // 2) : place + SHOWN // 2].strip(), encoding)
     if not readings:
         return ""
     shown = ", or ".join(f"{encoding}: {text!r}" for text, encoding in list(readings.items())[:SUGGESTIONS])

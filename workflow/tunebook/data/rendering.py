@@ -17,6 +17,12 @@ from tunebook.data.templates import RowTemplates, TooCostly, computes, names_of
 from tunebook.errors import TunebookError
 
 COLUMN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,40}")  # what most names of columns are like, and few values
+FORMATS = {  # delimiter -> the format that has it
+    "\t": "{type: tsv}",
+    ";": "{type: csv, delimiter: ';'}",
+    "|": "{type: csv, delimiter: '|'}",
+    ",": "{type: csv}",
+}
 SHORT = 32  # characters of a template's text below a condition: longer ones are form, such as a preamble
 FIRST_MARK = 0xE000  # the first character of Unicode's private use area
 
@@ -71,14 +77,9 @@ class Renderer:
         self.needed |= set(self.columns.values())
         absent = sorted({*(self.needed - available), *(set(spec["columns"].values()) - set(columns))})
         if absent:
-            hint = "; is the delimiter right?" if len(columns) == 1 else ""
-            if any(not COLUMN_NAME.fullmatch(name) for name in columns):
-                hint += "; if these are a row, the file has no line of column names: list them under format.names"
-            if style := looks_like(columns):
-                hint = f"; the rows look like {style}: with format.style: {style} no template is needed"
             raise TunebookError(
                 f"data set {spec['name']}: no column {', '.join(absent)}; the rows have: {', '.join(columns)}; mend "
-                f"the templates, or map names under columns{hint}"
+                f"the templates, or map names under columns{_format_hint(columns)}"
             )
 
     def __call__(self, row: Row) -> Example | Refusal:
@@ -160,6 +161,21 @@ def _marked(template: nodes.Template, marks: dict[str, str]) -> nodes.Template:
             conditional = conditional or isinstance(node, nodes.If)
             waiting += [(child, conditional) for child in node.iter_child_nodes()]
     return template
+
+
+def _format_hint(columns: list[str]) -> str:
+    """What the names of the columns say of a format that does not fit."""
+    hint = ""
+    if len(columns) == 1:
+        hint = "; is the delimiter right?"
+        found = max(FORMATS, key=columns[0].count)
+        if found in columns[0]:
+            hint = f"; the line of column names has {found!r} in it: declare format: {FORMATS[found]}"
+    if any(not COLUMN_NAME.fullmatch(name) for name in columns):
+        hint += "; if these are a row, the file has no line of column names: list them under format.names"
+    if style := looks_like(columns):
+        hint = f"; the rows look like {style}: with format.style: {style} no template is needed"
+    return hint
 
 
 def _asked_about(template: nodes.Template) -> set[str]:

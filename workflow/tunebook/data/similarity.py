@@ -63,6 +63,8 @@ def without_common_lines(texts: list[str]) -> list[str]:
 def first_copies(texts: list[str], threshold: float, staying: int = 0) -> Copies:
     """Which rows copy an earlier kept row: are at least this similar to it. The first `staying` rows are kept in any case."""
     copy_of, similarity = numpy.full(len(texts), -1), numpy.zeros(len(texts))
+    if len(texts) <= staying:
+        return Copies(copy_of, similarity)
     earlier = _exact_earlier if len(texts) <= EXACT_ROWS else _banded_earlier
     for index, kept, alike in earlier(texts, threshold, copy_of, staying):
         copy_of[index], similarity[index] = kept, alike
