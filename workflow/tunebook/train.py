@@ -131,6 +131,7 @@ def _train_once(
         "micro_batch": micro_batch,
         "processes": processes.count(),
         "packed": trainer.packs,
+        "tf32": bool(trainer.args.tf32),
         "device": _device_name(),
         **size_of(model),
     }

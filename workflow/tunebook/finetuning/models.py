@@ -65,6 +65,8 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
     if config.model_type == "falcon":
         let_falcon_be_quantized()
     options: dict[str, Any] = {"dtype": COMPUTE_DTYPE[model_spec["dtype"]], "trust_remote_code": False}
+    if model_spec["attn_implementation"] is not None:
+        options["attn_implementation"] = model_spec["attn_implementation"]
     if quantization:
         options["quantization_config"] = quantization_config(quantization, model_spec["dtype"], skip)
         options["device_map"] = {"": present_device()}
@@ -75,7 +77,7 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
         )
         if not quantization:
             model = model.to(present_device())
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:  # ImportError: flash-attn is missing
         if is_out_of_memory(error):
             raise TunebookError(
                 f"{folder}: out of memory before the first row: the weights alone do not fit; quantize them (a method with "

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import is_torch_tf32_available
 
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
@@ -241,6 +242,7 @@ def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) 
     checkpointing = ours.pop("activation_checkpointing")
     ours["gradient_accumulation_steps"] = rows_of_a_step(run) // (processes.count() * micro_batch)
     ours["per_device_train_batch_size"] = micro_batch
+    ours["tf32"] = uses_tf32(run["training"])
     arguments = TrainingArguments(
         **ours,
         output_dir=str(output_dir),
@@ -264,6 +266,12 @@ def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) 
     if arguments._n_gpu > 1:
         arguments._n_gpu = 1  # one process trains on one GPU; more GPUs are more processes
     return arguments
+
+
+def uses_tf32(training: dict[str, Any]) -> bool | None:
+    """Whether float32 matrices are multiplied in TensorFloat-32; None without a GPU that can, where transformers takes no
+    answer."""
+    return training["tf32"] if torch.cuda.is_available() and is_torch_tf32_available() else None
 
 
 def rows_of_a_step(run: dict[str, Any]) -> int:
