@@ -34,8 +34,9 @@ from tunebook.finetuning.models import (
     use_allowed_cores,
 )
 from tunebook.finetuning.progress import Progress, duration
+from tunebook.finetuning.schedule import largest_micro_batch, schedule_of
 from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.finetuning.trainer import Keeper, TokenTrainer, largest_micro_batch, schedule_of, training_arguments
+from tunebook.finetuning.trainer import Keeper, TokenTrainer, training_arguments
 from tunebook.records import (
     disk_is_full,
     folder_in_place,
