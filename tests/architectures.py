@@ -102,6 +102,7 @@ def run_of(
         "model": {
             "name": family,
             "dtype": "float32",
+            "attn_implementation": None,
             "skip_modules": list(skip_modules),
             "encoder_decoder": family == "bert" and not labels,
         },

@@ -89,6 +89,7 @@ def _model() -> dict[str, Any]:
         "source": source,
         "encoder_decoder": False,
         "dtype": "float32",
+        "attn_implementation": None,
         "chat_template": True,
         "system_prompt": None,
         "skip_modules": [],

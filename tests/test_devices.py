@@ -10,11 +10,11 @@ import pytest
 
 from tests import tiny
 from tests.configs import write_config
-from tests.stages import prepared, train_arguments
+from tests.stages import prepared, train_arguments, trained
 from tunebook import __main__ as command_line
 from tunebook.configuration.config import Training
 from tunebook.errors import TunebookError
-from tunebook.finetuning import devices
+from tunebook.finetuning import devices, trainer
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
 JOB = """
@@ -162,3 +162,23 @@ def test_a_study_that_needs_a_gpu_is_refused_where_there_is_none_before_any_job(
     assert "words/full/seed-0: training.optim: found paged_adamw_8bit" in told
     assert "Traceback" not in told
     assert done[1].returncode == 0, done[1].stderr
+
+
+@pytest.mark.parametrize(("gpu", "able", "expected"), [(True, True, True), (True, False, None), (False, False, None)])
+def test_tf32_is_asked_of_a_gpu_that_has_it(monkeypatch, gpu, able, expected):
+    monkeypatch.setattr(trainer.torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(trainer, "is_torch_tf32_available", lambda: able)
+    assert trainer.uses_tf32(Training().model_dump()) is expected
+    assert not trainer.uses_tf32(Training(tf32=False).model_dump())
+
+
+def test_a_fused_optimizer_trains_the_same(tmp_path):
+    """torch has it on the CPU, too."""
+    losses = []
+    for optim in ("adamw_torch", "adamw_torch_fused"):
+        folder = tmp_path / optim
+        folder.mkdir()
+        training = {"learning_rate": 0.01, "max_steps": 4, "max_length": 32, "optim": optim}
+        _, history = trained(prepared(tiny.study(folder, training=training), folder), "words/lora/seed-0")
+        losses.append(history["loss"].tolist())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)

@@ -127,7 +127,7 @@ def test_a_run_without_dropout_keeps_less(fetched, family):
     assert kept_on_paper(run, named) < 0.95 * kept_on_paper(architectures.run_of(family, **lengths), named)
 
 
-@pytest.mark.parametrize("optim", ["adamw_torch", "sgd", "adafactor"])
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused", "sgd", "adafactor"])
 def test_optimizer_bytes_are_those_of_its_state(fetched, optim):
     named, folder = fetched["llama"]
     run = architectures.run_of("llama", "full", optim=optim)
@@ -137,6 +137,7 @@ def test_optimizer_bytes_are_those_of_its_state(fetched, optim):
     parameters = list(model.parameters())
     optimizer = {
         "adamw_torch": lambda: torch.optim.AdamW(parameters),
+        "adamw_torch_fused": lambda: torch.optim.AdamW(parameters, fused=True),
         "sgd": lambda: torch.optim.SGD(parameters, lr=0.1),
         "adafactor": lambda: Adafactor(parameters, scale_parameter=False, relative_step=False, lr=0.1),
     }[optim]()

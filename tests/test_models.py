@@ -18,6 +18,21 @@ from tunebook.finetuning.models import load_model
 from tunebook.finetuning.tokenizers import load_tokenizer
 
 
+@pytest.mark.parametrize("implementation", [None, "eager", "sdpa"])
+def test_attention_is_computed_as_asked(tmp_path, implementation):
+    run = run_for("llama")
+    run["model"]["attn_implementation"] = implementation
+    model = load_model(run, tiny.model(tmp_path, "llama"))
+    assert model.config._attn_implementation == (implementation or "sdpa")
+
+
+def test_an_attention_that_cannot_be_had_is_an_error(tmp_path):
+    run = run_for("llama")
+    run["model"]["attn_implementation"] = "flash_attention_2"  # its package is not installed
+    with pytest.raises(TunebookError, match="not usable as a causal-lm model"):
+        load_model(run, tiny.model(tmp_path, "llama"))
+
+
 def spec_of(folder, **more) -> dict:
     source = {"type": "path", "path": str(folder), "sha256": None}
     return {"name": "m", "task": "causal-lm", "source": source, "encoder_decoder": False, "licence": "none", **more}

@@ -22,7 +22,7 @@ from tests.stages import prepared, train_arguments, trained
 from tunebook.configuration.study import runs_of
 from tunebook.configuration.validation import validate
 from tunebook.errors import TunebookError
-from tunebook.finetuning import processes, trainer
+from tunebook.finetuning import processes, schedule
 from tunebook.records import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -161,12 +161,12 @@ def test_processes_share_a_step_equally(monkeypatch, batch, accumulation, count,
     monkeypatch.setattr(processes, "count", lambda: count)
     run = {"training": {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}}
     if micro_batch:
-        assert trainer.largest_micro_batch(run) == micro_batch
+        assert schedule.largest_micro_batch(run) == micro_batch
         assert batch * accumulation % (micro_batch * count) == 0
-        assert trainer.largest_micro_batch(run, 3) <= 3
+        assert schedule.largest_micro_batch(run, 3) <= 3
     else:
         with pytest.raises(TunebookError, match="found 4 processes for a step of 6 rows"):
-            trainer.largest_micro_batch(run)
+            schedule.largest_micro_batch(run)
 
 
 def test_the_number_of_gpus_is_no_part_of_what_a_run_is(tmp_path):

@@ -19,7 +19,13 @@ from tunebook.finetuning.tokenizers import load_tokenizer
 
 def run_for(family: str, quantization: str | None = None) -> dict:
     task = "seq2seq-lm" if family == "t5" else "causal-lm"
-    model = {"dtype": "float32", "skip_modules": [], "system_prompt": None, "chat_template": True}
+    model = {
+        "dtype": "float32",
+        "attn_implementation": None,
+        "skip_modules": [],
+        "system_prompt": None,
+        "chat_template": True,
+    }
     model["template_date"] = None
     return {
         "task": task,

@@ -90,7 +90,7 @@ def by_us(job: dict[str, Any], work: Path, packing: str) -> dict[str, float]:
     write_json(work / "run.json", {
         "run": "bench/lora/seed-0", "experiment": "bench", "method": "lora", "identity": "0" * 16, "seed": 0,
         "task": "causal-lm", "dataset": {"labels": []}, "quantization": None,
-        "model": {"name": "bench", "dtype": "float32", "skip_modules": [], "encoder_decoder": False},
+        "model": {"name": "bench", "dtype": "float32", "attn_implementation": None, "skip_modules": [], "encoder_decoder": False},
         "training": training.model_dump(mode="json"), "adapter": Lora(**job["adapter"]).model_dump(mode="json"),
     })  # fmt: skip
     places = {

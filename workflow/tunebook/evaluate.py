@@ -14,7 +14,7 @@ import torch
 from tunebook.data.rows import continues, learnt_texts, question, supervised_text
 from tunebook.data.splits import read_split, read_tokens
 from tunebook.finetuning import few_shot, finished, memorisation, metrics, neutral
-from tunebook.finetuning.batching import collator_for, rows_of_a_step, rows_seen
+from tunebook.finetuning.batching import collator_for, rows_seen
 from tunebook.finetuning.encoding import prompt_of
 from tunebook.finetuning.generation import answer, decoding_of
 from tunebook.finetuning.heads import find_head
@@ -24,6 +24,7 @@ from tunebook.finetuning.matrices import shares
 from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.names import FEW_SHOT_DRAWS
 from tunebook.finetuning.row_scores import row_score
+from tunebook.finetuning.schedule import rows_of_a_step
 from tunebook.finetuning.scoring import score_tokens
 from tunebook.records import read_json, write_json, write_parquet
 

@@ -37,8 +37,9 @@ from tunebook.finetuning.models import (
     use_allowed_cores,
 )
 from tunebook.finetuning.progress import Progress, duration
+from tunebook.finetuning.schedule import largest_micro_batch, schedule_of
 from tunebook.finetuning.tokenizers import load_tokenizer, publish_generation_config
-from tunebook.finetuning.trainer import Keeper, TokenTrainer, largest_micro_batch, schedule_of, training_arguments
+from tunebook.finetuning.trainer import Keeper, TokenTrainer, training_arguments
 from tunebook.records import (
     disk_is_full,
     identity_of,
@@ -137,6 +138,7 @@ def _train_once(
         "micro_batch": micro_batch,
         "processes": processes.count(),
         "packed": trainer.packs,
+        "tf32": bool(trainer.args.tf32),
         "device": _device_name(),
         **size_of(model),
     }

@@ -108,6 +108,9 @@ class Model(Section):
         description="assemble a seq2seq model from two copies of an encoder; the decoder's cross-attention is new and untrained",
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of unquantized weights")
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = Field(
+        None, description="how attention is computed; null: what transformers takes for the model"
+    )
     chat_template: bool = Field(
         True,
         description="put prompts into the tokenizer's chat template, if it has one (rows with text have no prompt)",
@@ -255,12 +258,15 @@ class Training(Section):
     warmup_steps: float = Field(0, ge=0, description="steps of warmup, or their share if below 1")
     weight_decay: float = Field(0.0, ge=0, le=1)
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
-    optim: Literal["adamw_torch", "adafactor", "sgd", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
+    optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adamw_8bit", "paged_adamw_8bit"] = (
+        "adamw_torch"
+    )
     num_train_epochs: float = Field(3, gt=0, le=1000)
     max_steps: int = Field(-1, ge=-1, description="optimizer steps; -1 or 0: as many as the epochs have")
     per_device_train_batch_size: int = Field(8, ge=1, le=4096)
     gradient_accumulation_steps: int = Field(1, ge=1, le=4096)
     per_device_eval_batch_size: int = Field(16, ge=1, le=4096)
+    tf32: bool = Field(True, description="on a GPU that can, multiply float32 matrices in TensorFloat-32")
     bf16: bool = Field(False, description="mixed precision with bfloat16")
     fp16: bool = Field(False, description="mixed precision with float16")
     activation_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")

@@ -132,7 +132,15 @@ def training_spec(run: Run) -> dict[str, Any]:
     keys = ("experiment", "method", "seed", "task", "training", "adapter", "quantization")
     model = {
         key: run.spec["model"][key]
-        for key in ("name", "source", "encoder_decoder", "dtype", "skip_modules", "chat_template")
+        for key in (
+            "name",
+            "source",
+            "encoder_decoder",
+            "dtype",
+            "attn_implementation",
+            "skip_modules",
+            "chat_template",
+        )
     }
     dataset = {k: v for k, v in run.spec["dataset"].items() if k not in DESCRIPTIVE}
     return {**{key: run.spec[key] for key in keys}, "model": model, "dataset": dataset}

@@ -188,7 +188,7 @@ def _optimizer_bytes(weight: Weight, optim: str) -> int:
         return 0
     if optim == "adafactor":  # Shazeer & Stern 2018: a row and a column of a matrix, else the second moment
         return FLOAT * (sum(weight.shape) if len(weight.shape) > 1 else weight.elements)
-    if optim == "adamw_torch":
+    if optim in ("adamw_torch", "adamw_torch_fused"):
         return 2 * weight.held_bytes
     if weight.elements < SMALLEST_IN_8_BIT:
         return 2 * FLOAT * weight.elements

@@ -39,7 +39,7 @@ class Plan:
 
 def plan_of(line: Line, study: Path | None) -> Plan:
     """A run's plan. `study`: study.json, beside which prepared data sets may tell their rows."""
-    from tunebook.finetuning.trainer import schedule_of
+    from tunebook.finetuning.schedule import schedule_of
 
     run, training = line.run, line.run["training"]
     rows = rows_of(run["dataset"], study)

@@ -164,11 +164,6 @@ class LengthGroupedSampler(torch.utils.data.Sampler):
         yield from [len(self.lengths)] * self.blanks
 
 
-def rows_of_a_step(run: dict[str, Any]) -> int:
-    """The effective batch: rows of an optimizer step, however they are shared out."""
-    return run["training"]["per_device_train_batch_size"] * run["training"]["gradient_accumulation_steps"]
-
-
 def rows_seen(lengths: list[int], batch_size: int, seed: int, steps: int) -> set[int]:
     """Indices of the rows that training has shown the model after so many optimizer steps.
 

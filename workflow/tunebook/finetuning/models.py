@@ -64,6 +64,8 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
     if config.model_type == "falcon":
         let_falcon_be_quantized()
     options: dict[str, Any] = {"dtype": COMPUTE_DTYPE[model_spec["dtype"]], "device": present_device()}
+    if model_spec["attn_implementation"] is not None:
+        options["attn_implementation"] = model_spec["attn_implementation"]
     if quantization:
         spared = _spared(run, folder, config, head)
         options["quantization_config"] = quantization_config(quantization, model_spec["dtype"], spared)

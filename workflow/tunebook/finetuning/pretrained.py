@@ -58,7 +58,7 @@ def load_from(folder: Path, task: str, config: Any, *, device: torch.device | No
         )
         if device is not None:
             model.to(device)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:  # ImportError: flash-attn is missing
         if is_out_of_memory(error):
             raise TunebookError(
                 f"{folder}: out of memory before the first row: the weights alone do not fit; quantize them (a method with "

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import resource
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import is_torch_tf32_available
 
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
-from tunebook.finetuning.batching import Collator, LengthGroupedSampler, blank_row, longest_first, rows_of_a_step
+from tunebook.finetuning.batching import Collator, LengthGroupedSampler, blank_row, longest_first
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.memory import trim_heap
 from tunebook.finetuning.models import optimizer_bytes
 from tunebook.finetuning.packing import PackingCollator, training_collator
+from tunebook.finetuning.schedule import Schedule, rows_of_a_step
 from tunebook.finetuning.scoring import mean_over_tokens, score, summed_loss
 
 SECONDS_BETWEEN_CHECKPOINTS = 900  # at most, so much work is lost where a kill gives no warning
@@ -42,15 +42,6 @@ def let_cpu_train_in_float16(accelerator: Accelerator) -> None:
     """Autocast to float16 with a scaled loss, as on a GPU. accelerate 1.15 knows this of GPUs only: told fp16, it trains on a
     CPU in the model's own precision and says nothing. Call it before the model and the optimizer are prepared."""
     accelerator.native_amp, accelerator.scaler = True, torch.amp.GradScaler("cpu")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Steps of a run. `epoch`: optimizer steps an epoch; `total`: in all; `evals`: those after which to validate."""
-
-    epoch: int
-    total: int
-    evals: frozenset[int]
 
 
 class TokenTrainer(Trainer):
@@ -261,6 +252,7 @@ def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) 
     checkpointing = ours.pop("activation_checkpointing")
     ours["gradient_accumulation_steps"] = rows_of_a_step(run) // (processes.count() * micro_batch)
     ours["per_device_train_batch_size"] = micro_batch
+    ours["tf32"] = uses_tf32(run["training"])
     arguments = TrainingArguments(
         **ours,
         output_dir=str(output_dir),
@@ -286,26 +278,7 @@ def training_arguments(run: dict[str, Any], output_dir: Path, micro_batch: int) 
     return arguments
 
 
-def largest_micro_batch(run: dict[str, Any], fits: float = math.inf) -> int:
-    """Rows at a time in each process: as configured, or the most below it that make up the process's share of a step.
-
-    `fits`: how many fit into memory, where that is known. Raises TunebookError where the processes cannot have equal shares.
-    """
-    share, rest = divmod(rows_of_a_step(run), processes.count())
-    if rest:
-        raise TunebookError(
-            f"found {processes.count()} processes for a step of {rows_of_a_step(run)} rows; their number must divide it: "
-            "change gpus (or --nproc-per-node), per_device_train_batch_size or gradient_accumulation_steps"
-        )
-    most = min(run["training"]["per_device_train_batch_size"], share, fits)
-    return next(size for size in range(most, 0, -1) if share % size == 0)
-
-
-def schedule_of(rows: int, run: dict[str, Any]) -> Schedule:
-    """The steps of a run over so many training rows; validations come several times an epoch and at its end."""
-    training = run["training"]
-    epoch = math.ceil(rows / rows_of_a_step(run))
-    total = training["max_steps"] if training["max_steps"] > 0 else math.ceil(epoch * training["num_train_epochs"])
-    evals = training["evals_per_epoch"]
-    steps = {math.ceil(number * epoch / evals) for number in range(1, math.ceil(total / epoch * evals) + 1)}
-    return Schedule(epoch=epoch, total=total, evals=frozenset(step for step in steps if step <= total))
+def uses_tf32(training: dict[str, Any]) -> bool | None:
+    """Whether float32 matrices are multiplied in TensorFloat-32; None without a GPU that can, where transformers takes no
+    answer."""
+    return training["tf32"] if torch.cuda.is_available() and is_torch_tf32_available() else None
