@@ -85,7 +85,7 @@ def identity(tmp_path, monkeypatch):
 
     monkeypatch.setattr(source_code, "PACKAGE", tmp_path)
     yield of
-    for cached in (source_code._file_of, source_code._imports, source_code._computation, source_code._without_words):
+    for cached in (source_code._file_of, source_code._module):
         cached.cache_clear()
 
 
