@@ -202,12 +202,12 @@ def memory_is_limited():
 
 
 def memory_of(stage):
-    """mem_mb: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres. None where
-    nothing limits it."""
+    """mem_mb: from the run's estimate, more with each try. On a CPU where a profile says `gpu: 0`, without gres. 0
+    where nothing limits it."""
 
     def memory(wildcards, attempt, rulename):
         if not memory_is_limited():
-            return None
+            return 0
         asked = set_resources(rulename)
         on_cpu = "gres" not in asked and "gpu" in asked and str(asked["gpu"].raw) == "0"
         training = STUDY.experiments[wildcards.experiment].training
