@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from tests import tiny
 from tests.checkout import ROOT, copy_workflow
@@ -21,6 +23,9 @@ LENGTHS = "results/tiny/tokens/words/lengths.json"  # made by four stages
 HOST = """
 onstart:
     shell("touch host-started")
+
+onsuccess:
+    print("limit of job starts:", workflow.scheduler.job_rate_limiter)
 
 rule mine:
     output: "mine"
@@ -90,6 +95,7 @@ def test_a_module_of_another_workflow(clone, elsewhere):
     host(elsewhere, clone, " as tunebook_*", HOST)
     said = snakemake(elsewhere, LENGTHS)
     assert "rule tunebook_tokenize:" in said
+    assert "limit of job starts: None" in said
     assert json.loads((elsewhere / "results/tiny/study.json").read_text())["study"] == "tiny"
     assert json.loads((elsewhere / "results/tiny/runs/words/lora/seed-0/run.json").read_text())["identity"]
     assert (elsewhere / "host-started").exists()  # its own onstart is kept
@@ -108,6 +114,12 @@ def test_a_module_without_a_prefix(clone, elsewhere):
     planned = snakemake(elsewhere, "-n")
     assert "rule report:" in planned
     assert not (elsewhere / "results").exists()  # a dry run writes nothing
+
+
+def test_snakemake_still_looks_at_waiting_jobs_every_second():
+    """When this fails, rules/common.smk need not take the limit of job starts away any more."""
+    source = inspect.getsource(JobScheduler)
+    assert "self._schedule_reevalutation(self.job_rate_limiter.timespan)" in source
 
 
 @pytest.mark.sampled

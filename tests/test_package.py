@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -85,7 +86,7 @@ def test_the_wheel_holds_what_the_workflow_needs(wheel):
                 inside = f"tunebook/deployed/workflow/{inside}"
             assert not (ROOT / name).exists() or place + inside in names, name
     assert {"tunebook/deployed/config/config.yaml", "tunebook/deployed/envs/tunebook.yaml"} <= names
-    assert not [name for name in names if "test" in name or "egg-info" in name]
+    assert not [name for name in names if name.startswith("tests") or "egg-info" in name]
 
 
 def test_the_command_from_an_empty_folder(installed, study):
@@ -108,7 +109,8 @@ def test_the_command_from_an_empty_folder(installed, study):
 def test_a_workflow_that_snakedeploy_deployed(installed, repository, study):
     """Its Snakefile names a repository on this machine by a path that Snakemake does not read: the test says git+file."""
     work = study.parent / "work"
-    snakedeploy = Path(sys.executable).with_name("snakedeploy")
+    snakedeploy = shutil.which("snakedeploy", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert snakedeploy, "install envs/requirements-dev.txt"
     done(snakedeploy, "deploy-workflow", repository, work, "--tag", "v0", "--name", "tunebook", cwd=work)
     snakefile = work / "workflow" / "Snakefile"
     text = snakefile.read_text()

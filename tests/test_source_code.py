@@ -74,18 +74,13 @@ def identity(tmp_path, monkeypatch):
         for name, text in {**FILES, "train.py": STAGE.replace(*edit, 1), **files}.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)
-        for cached in (
-            source_code._file_of,
-            source_code._imports,
-            source_code._computation,
-            source_code._without_words,
-        ):
+        for cached in (source_code._file_of, source_code._module):
             cached.cache_clear()
         return code_identity("train")
 
     monkeypatch.setattr(source_code, "PACKAGE", tmp_path)
     yield of
-    for cached in (source_code._file_of, source_code._imports, source_code._computation, source_code._without_words):
+    for cached in (source_code._file_of, source_code._module):
         cached.cache_clear()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -20,6 +21,7 @@ SPEAKING = (  # modules that change no result
 )
 HASH_DIGITS = 16
 UNWRITTEN = ("ctx", "kind", "type_comment")  # fields of syntax trees: how a name is used, u"", old comments
+ANNOTATIONS = {("returns", ast.FunctionDef), ("returns", ast.AsyncFunctionDef), ("annotation", ast.arg)}
 
 
 def code_identity(stage: str) -> str:
@@ -27,7 +29,7 @@ def code_identity(stage: str) -> str:
     digest = hashlib.sha256()
     for name, file in code_of(stage).items():
         digest.update(f"{name}\n".encode())
-        digest.update(_computation(file) if file.suffix == ".py" else file.read_bytes())
+        digest.update(_module(file).text().encode() if file.suffix == ".py" else file.read_bytes())
     return digest.hexdigest()[:HASH_DIGITS]
 
 
@@ -69,112 +71,83 @@ def _file_of(name: str) -> Path | None:
     return None
 
 
-@functools.cache
-def _imports(file: Path) -> tuple[str, ...]:
+def _imports(file: Path) -> list[str]:
     """Names of this library's modules, or of things in them, that a file imports."""
     names: list[str] = []
-    for node in _without_words(file).imports:
-        if isinstance(node, ast.ImportFrom) and node.module and node.names:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
+    for node in _module(file).imports():
+        if isinstance(node, ast.ImportFrom):
+            names += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
             names += [alias.name for alias in node.names]
-    return tuple(name for name in names if name.split(".")[0] == "tunebook")
+    return [name for name in names if name.split(".")[0] == "tunebook"]
 
 
 @functools.cache
-def _computation(file: Path) -> bytes:
-    """A module as its syntax tree, without words. ast.dump differs between Python versions; this does not."""
-    parts: list[str] = []
-    _write(_without_words(file).tree, parts)
-    return "".join(parts).encode()
+def _module(file: Path) -> _Module:
+    return _Module(ast.parse(file.read_text(encoding="utf-8")))
 
 
-def _write(value: object, parts: list[str]) -> None:
-    """Append a syntax tree as text. Fields that are empty are left out: newer versions of Python add such fields."""
-    if isinstance(value, ast.Import | ast.ImportFrom) and not value.names:
-        return
-    if isinstance(value, ast.AST):
-        parts.append(f"{type(value).__name__}(")
-        for name in value._fields:
-            field = getattr(value, name, None)
-            if field is not None and field != [] and name not in UNWRITTEN:
-                parts.append(f"{name}=")
-                _write(field, parts)
-        parts.append(")")
-    elif isinstance(value, list):
-        for item in value:
-            _write(item, parts)
-        parts.append(";")
-    else:
-        parts.append(repr(value))
+class _Module:
+    """A module's syntax tree as text, without words. ast.dump differs between Python versions; this does not.
 
-
-@functools.cache
-def _without_words(file: Path) -> _Silence:
-    silence = _Silence(ast.parse(file.read_text(encoding="utf-8")))
-    for node in silence.imports:  # a name that nothing uses any more: the linter allows these for annotations only
-        node.names = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in silence.names]
-    return silence
-
-
-class _Silence(ast.NodeTransformer):
-    """Takes words out of a syntax tree: docstrings, annotations outside of class bodies, help texts and printed lines.
-
-    Annotations of a class's attributes stay: they are the fields of dataclasses and of the config. `tree` is what is left,
-    `imports` its imports, `names` the names that it uses.
+    Annotations of a class's attributes stay: they are the fields of dataclasses and of the config.
     """
 
     def __init__(self, tree: ast.Module) -> None:
-        self.imports: list[ast.Import | ast.ImportFrom] = []
-        self.names: set[str] = set()
-        self.fields: set[int] = set()  # ids of nodes
-        self.tree = self.visit(tree)
+        self.parts: list[str | ast.Import | ast.ImportFrom] = []
+        self.names: set[str] = set()  # that are used
+        self.fields: set[int] = set()  # ids of a class's attributes
+        self._write(tree)
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        self.names.add(node.id)
-        return node
+    def imports(self) -> Iterator[ast.Import | ast.ImportFrom]:
+        """Its imports of names that are used. The linter allows others for annotations only."""
+        for part in self.parts:
+            if not isinstance(part, str):
+                part.names = [name for name in part.names if (name.asname or name.name.split(".")[0]) in self.names]
+                if part.names:
+                    yield part
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return node
+    def text(self) -> str:
+        imports = "".join(ast.unparse(node) + "\n" for node in self.imports())
+        return imports + "".join(part for part in self.parts if isinstance(part, str))
 
-    def visit_Import(self, node: ast.Import) -> ast.AST:
-        self.imports.append(node)
-        return node
+    def _write(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self.parts.append(node)
+            return
+        if isinstance(node, ast.AnnAssign) and id(node) not in self.fields:
+            node = ast.Assign(targets=[node.target], value=node.value)
+        elif isinstance(node, ast.ClassDef):
+            self.fields.update(id(part) for part in node.body if isinstance(part, ast.AnnAssign))
+        elif isinstance(node, ast.Name):
+            self.names.add(node.id)
+        self.parts.append(f"{type(node).__name__}(")
+        for name in node._fields:
+            if name not in UNWRITTEN and (name, type(node)) not in ANNOTATIONS:
+                self._write_field(name, getattr(node, name, None), in_class=isinstance(node, ast.ClassDef))
+        self.parts.append(")")
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        self.imports.append(node)
-        return node
+    def _write_field(self, name: str, value: object, *, in_class: bool) -> None:
+        """Empty fields are left out: newer versions of Python add such fields."""
+        if isinstance(value, list):
+            value = [item for item in value if not _is_words(item, in_class)]
+        if value is None or value == []:
+            return
+        self.parts.append(f"{name}=")
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, ast.AST):
+                self._write(item)
+            else:
+                self.parts.append(repr(item))
+        self.parts.append(";")
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        value = node.value
-        if isinstance(value, ast.Constant):
-            return None
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "print":
-            return None
-        return self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
-        return None if node.arg == "help" else self.generic_visit(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        self.fields.update(id(part) for part in node.body if isinstance(part, ast.AnnAssign))
-        return self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        if id(node) in self.fields:
-            return self.generic_visit(node)
-        if node.value is None:
-            return None
-        return self.generic_visit(ast.Assign(targets=[node.target], value=node.value))
+def _is_words(node: object, in_class: bool) -> bool:
+    """Whether a statement or an argument computes nothing: a docstring, a printed line, a help text, a bare annotation."""
+    if isinstance(node, ast.Expr):
+        call = node.value
+        printed = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print"
+        return printed or isinstance(call, ast.Constant)
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None and not in_class
+    return isinstance(node, ast.keyword) and node.arg == "help"
