@@ -53,10 +53,11 @@ test-paper: $(VENV)/installed-dev
 test-slurm: $(VENV)/installed-dev
 	python -m pytest -m slurm tests/slurm --junitxml=.faults/slurm.xml
 
-FAULTS := tests/faults tests/test_resume.py tests/test_offline.py tests/test_hub.py tests/test_hub_cache.py tests/test_bad_data.py
+FAULTS := tests/faults tests/test_storage.py tests/test_verify.py tests/test_edges.py tests/test_fuzz.py tests/test_resume.py tests/test_offline.py tests/test_hub.py tests/test_hub_cache.py tests/test_bad_data.py
 test-faults: $(VENV)/installed-dev
 	python -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
 	python tests/faults/kill_loop.py --record .faults/kills.json
+	python tests/faults/every_call.py --pairs 50 --record .faults/calls.json
 
 faults-table: $(VENV)/installed-dev
 	python tests/faults/table.py
