@@ -271,6 +271,11 @@ def _train_and_publish(
         print(f"train {run['run']}: {stopped}", flush=True)
         sys.exit(EXIT_STOPPED)  # under torchrun, the status of this process and not of the whole
     except Exception as error:
+        if "unexpected pos" in str(error):  # what torch makes of a write that the system refuses, whatever the reason
+            raise TunebookError(
+                f"{args.checkpoints}: a checkpoint could not be written: a quota is used up, or the disk has a fault; the whole ones "
+                "before it stay: see to it, then run again to go on from there"
+            ) from error
         if not disk_is_full(error, args.checkpoints):
             raise
         raise TunebookError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -19,25 +18,27 @@ GENERATION = re.compile(
 REFUSED = "its chat template does not end within a budget of time and memory: do not use this model"
 # Compiling is tried too: Jinja computes a template's constants then. What else a template raises, such as a refusal of this
 # conversation, is told when it is used.
-PROGRAM = """
+PROGRAM = f"""
+import resource
 import sys
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+resource.setrlimit(resource.RLIMIT_AS, ({BYTES}, {BYTES}))
 environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
 
 def refuse(message):
     raise jinja2.TemplateError(message)
 
 environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: "2026-01-01"}
-turns = [{"role": ("user", "assistant")[number % 2], "content": "A turn."} for number in range(4)]
+turns = [dict(role=("user", "assistant")[number % 2], content="A turn.") for number in range(4)]
 try:
     template = environment.from_string(sys.stdin.read())
     for generating in (False, True):
         template.render(messages=turns, add_generation_prompt=generating, bos_token="", eos_token="", tools=None)
 except MemoryError:
     raise
-except Exception as error:
+except Exception:
     pass
 """
 
@@ -57,7 +58,6 @@ def check_chat_template(name: str, folder: Path) -> None:
                 capture_output=True,
                 timeout=SECONDS,
                 check=False,
-                preexec_fn=_limit,
             )
         except subprocess.TimeoutExpired:
             raise TunebookError(f"model {name}: {REFUSED} (more than {SECONDS} s)") from None
@@ -79,8 +79,3 @@ def _templates_in(folder: Path) -> list[str]:
                 [each.get("template", "") for each in told if isinstance(each, dict)] if isinstance(told, list) else []
             )
     return texts
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
