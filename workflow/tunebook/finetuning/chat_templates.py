@@ -14,17 +14,17 @@ SECONDS = 10
 BYTES = 1 << 30  # of address space: a bare Python with Jinja takes a tenth of it
 GENERATION = re.compile(
     r"{%[-+]?\s*(end)?generation\s*[-+]?%}"
-)  # a tag of transformers' own: it marks, and computes nothing
+)  # transformers' own tag: it marks, and computes nothing
 REFUSED = "its chat template does not end within a budget of time and memory: do not use this model"
 # Compiling is tried too: Jinja computes a template's constants then. What else a template raises, such as a refusal of this
 # conversation, is told when it is used.
-PROGRAM = f"""
+PROGRAM = """
 import resource
 import sys
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-resource.setrlimit(resource.RLIMIT_AS, ({BYTES}, {BYTES}))
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
 
 def refuse(message):
@@ -49,7 +49,7 @@ def check_chat_template(name: str, folder: Path) -> None:
     It runs in a process of its own with limits of time and memory, for no process can stop a computation of its own inside
     of Python's integers or of its strings.
     """
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", PROGRAM, str(BYTES)]
     for text in _templates_in(folder):
         try:
             done = subprocess.run(
