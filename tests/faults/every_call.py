@@ -107,8 +107,7 @@ def content(folder: Path) -> dict[str, object]:
     for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".sha256"):
         name = str(file.relative_to(folder))
         if file.suffix == ".json":
-            record = json.loads(file.read_text(encoding="utf-8"))
-            found[name] = {k: v for k, v in record.items() if k not in MEASURED} if isinstance(record, dict) else record
+            found[name] = unmeasured(json.loads(file.read_text(encoding="utf-8")))
         elif (
             file.name in ("history.csv", "methods.csv", "runs.csv", "tables.md", "model_card.md")
             or "tfevents" in file.name
@@ -117,6 +116,13 @@ def content(folder: Path) -> dict[str, object]:
         else:
             found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     return found
+
+
+def unmeasured(value: object) -> object:
+    """A record without what is measured by the clock."""
+    if isinstance(value, dict):
+        return {key: unmeasured(each) for key, each in value.items() if key not in MEASURED}
+    return [unmeasured(each) for each in value] if isinstance(value, list) else value
 
 
 class Study:
