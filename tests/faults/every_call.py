@@ -132,8 +132,8 @@ class Study:
         self.place, self.preloaded = place, preloaded
         self.whole, self.copy, self.log = place / "whole", place / "copy", place / "log.txt"
 
-    def make(self) -> None:
-        """Make the study once: its sources below `place`, each stage run in its order."""
+    def make(self, stages: list[str]) -> None:
+        """Make the study once, up to the last of `stages`: its sources below `place`, each stage run in its order."""
         from tests import tiny
         from tunebook.configuration.validation import validate
         from tunebook.resolve import resolve
@@ -148,7 +148,7 @@ class Study:
         generation = {"max_new_tokens": 2, "heldout_samples": 1, "scored_rows": 1}
         config = tiny.study(self.place, rows=40, training=training, generation=generation)
         resolve(validate(config), self.whole / "tiny")
-        for stage in STAGES:
+        for stage in STAGES[: max(map(STAGES.index, stages)) + 1]:
             if stage == "tables":
                 for each in ("evaluate", "sample"):
                     line = [word.replace(RUN, "words/base/seed-0") for word in arguments(each, self.whole)]
@@ -224,7 +224,7 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="tunebook-calls-")).resolve()
     import_stages()
     study = Study(place, ctypes.CDLL(str(args.library)))
-    study.make()
+    study.make(args.stages)
     outcomes = {}
     for stage in args.stages:
         outcome = outcomes[stage] = Outcome()
