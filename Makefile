@@ -65,10 +65,11 @@ test-paper: $(VENV)/installed-dev
 test-slurm: $(VENV)/installed-dev
 	$(PY) -m pytest -m slurm tests/slurm --junitxml=.faults/slurm.xml
 
-FAULTS := tests/faults tests/test_resume.py tests/test_offline.py tests/test_hub.py tests/test_hub_cache.py tests/test_bad_data.py
+FAULTS := tests/faults tests/test_storage.py tests/test_verify.py tests/test_edges.py tests/test_fuzz.py tests/test_resume.py tests/test_offline.py tests/test_hub.py tests/test_hub_cache.py tests/test_bad_data.py
 test-faults: $(VENV)/installed-dev
 	$(PY) -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
 	$(PY) tests/faults/kill_loop.py --record .faults/kills.json
+	$(PY) tests/faults/every_call.py --pairs 50 --record .faults/calls.json
 
 test-architectures: $(VENV)/installed-dev
 	$(PY) -m pytest -n 2 -m "not slow" tests/test_architectures.py

@@ -25,16 +25,20 @@ from tunebook import __main__ as command_line
 from tunebook import schema
 from tunebook.configuration.study import fetching_specs
 from tunebook.configuration.validation import ConfigError, validate
+from tunebook.data import templates
 from tunebook.data.sources import local, wheel
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
+from tunebook.finetuning import chat_templates
 from tunebook.records import write_json
 
 SECONDS = 10
 
 
 @pytest.fixture(autouse=True)
-def _in_seconds():
+def _in_seconds(monkeypatch):
+    monkeypatch.setattr(templates, "ROW_SECONDS", 1)
+    monkeypatch.setattr(chat_templates, "SECONDS", 3)
     began = time.monotonic()
     yield
     assert time.monotonic() - began < 6 * SECONDS  # the machine may be busy; what hangs, hangs for minutes
@@ -186,7 +190,7 @@ def prepared(tmp_path: Path, prompt: str, file: str, form: dict, capsys) -> str:
 
 
 COSTLY = {
-    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}{{ question }}": "more than 5 s",
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}{{ question }}": "more than 1 s",
     "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ question }}": "MiB of memory",
     "{{ question }}{{ 7**(10**8) }}": "a number of 300000000 bits",
     "{{ question }}{{ '%4000000000d' % 1 }}": "MiB of memory",

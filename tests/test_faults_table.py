@@ -24,6 +24,11 @@ def write_outcomes(folder: Path, told: dict[str, list[str]], lost: list[str] = (
             inside = "" if kind == "passed" else f"<{kind}/>"
             cases.append(f'<testcase classname="tests.{place}" name="{function}[{number}]">{inside}</testcase>')
     (folder / "faults.xml").write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    calls = {
+        "train": {"calls": 90, "tried": 360, "pairs": 50, "wrong": []},
+        "prepare": {"calls": 9, "tried": 36, "pairs": 50, "wrong": ["x"]},
+    }
+    (folder / "calls.json").write_text(json.dumps(calls))
     (folder / "kills.json").write_text(json.dumps({"seed": 7, "kills": {"a stage": 12, "both": 8}, "lost": list(lost)}))
 
 
@@ -43,6 +48,11 @@ def test_outcomes_are_counted_and_what_failed_is_said(tmp_path):
     assert "| training killed | `kill -9` after a certain checkpoint | 3 | **1 of 3 failed** |" in page
     assert "| SLURM: all of these | in one study | 0 | not run |" in page
     assert "| both killed | `kill -9` at a random moment, all in one study | 8 | nothing: weights" in page
+    assert (
+        "| a call of `train` fails | of its 90 opens, writes, flushes and renames: `kill -9`, torn write, EIO, ENOSPC | 360 | nothing"
+        in page
+    )
+    assert "| `prepare` twice at once | two processes, one output | 50 | **1 wrong** |" in page
     assert page.count("failed**") == 1
     write_outcomes(tmp_path, told, lost=["runs/x/history.csv"])
     assert table.table(tmp_path).count("| runs/x/history.csv |") == 2

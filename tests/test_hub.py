@@ -211,7 +211,11 @@ def test_a_disk_that_fills_while_the_model_is_copied(hub, tmp_path, monkeypatch,
             "names model-1.safetensors, which is not there",
         ),
         ({"config.json": b"{}", "pytorch_model.bin": b"not a pickle"}, "pytorch_model.bin"),
-        ({"config.json": b"{}", "model.safetensors": b"not tensors"}, "not a whole safetensors file"),
+        (
+            {"config.json": b'{"model_type": "llama"}', "model.safetensors": b"not tensors"},
+            "not a whole safetensors file",
+        ),
+        ({"config.json": b"{}", "model.safetensors": b"not tensors"}, "found model_type None in its config.json"),
         ({"config.json": b"{}", "../../evil": b"x"}, r"file '../../evil' would leave the folder"),
     ],
 )

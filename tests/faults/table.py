@@ -56,6 +56,18 @@ LINES = [
     Line("full disk in another stage", "no byte left, then room again",
          (f"{DISK}a_stage_leaves_the_last_good_state", f"{DISK}a_model_that_is_too_large_once_it_is_assembled"),
          "the files of before are as they were, the message says what to do"),
+    Line("power cut", "after each rename; what was not flushed is lost",
+         ("faults.test_power_cut::test_after_any_rename_of_training",
+          "test_storage::test_a_power_cut_after_any_rename_leaves_what_is_published_whole",
+          "test_storage::test_a_checkpoint_is_on_the_disk_before_older_ones_go")),
+    Line("flipped bit", "one in each published file, each in a seal and in a record",
+         ("test_verify::test_one_flipped_bit_in_any_published_file_is_found_and_named",
+          "test_storage::test_each_flipped_bit_of_a_seal_is_noticed",
+          "test_storage::test_each_flipped_bit_of_a_record_or_its_digest_is_noticed",
+          "test_verify::test_a_stage_refuses_to_read_what_is_damaged"),
+         "each is noticed, and the file is named"),
+    Line("strangers' files", "10,000 seeded configs, data files, templates, wheels, GGUF and Parquet files, in six kinds",
+         ("test_fuzz::test_ten_thousand_inputs",), "used or refused with a message, each within ten seconds and 3 GiB"),
     Line("two Snakemakes", "a second one beside the first",
          (f"{INTERRUPTIONS}a_second_snakemake_is_refused",), "the second is refused, the first as if undisturbed"),
     Line("two Snakemakes, forced", "both with `--nolock`",
@@ -105,10 +117,21 @@ def line_of(line: Line, found: dict[str, list[str]]) -> str:
     return f"| {line.fault} | {line.tried} | {failed + passed} | {lost} |"
 
 
+def rows_of_calls(stage: str, told: dict) -> list[str]:
+    """Rows of the table for a stage of calls.json (every_call.py)."""
+    lost = f"**{len(told['wrong'])} wrong**" if told["wrong"] else f"nothing: {KEPT}, no file left over"
+    tried = f"of its {told['calls']} opens, writes, flushes and renames: `kill -9`, torn write, EIO, ENOSPC"
+    return [
+        f"| a call of `{stage}` fails | {tried} | {told['tried']} | {lost} |",
+        f"| `{stage}` twice at once | two processes, one output | {told['pairs']} | {lost} |",
+    ]
+
+
 def table(folder: Path) -> str:
     """The page, in Markdown. Raises KeyError, or FileNotFoundError, where outcomes are missing."""
     kills = json.loads((folder / "kills.json").read_text(encoding="utf-8"))
     found = outcomes(folder)
+    calls = json.loads((folder / "calls.json").read_text(encoding="utf-8"))
     lost = ", ".join(kills["lost"]) or f"nothing: {KEPT}"
     loop = [
         f"| {target} killed | `kill -9` at a random moment, all in one study | {count} | {lost} |"
@@ -122,9 +145,14 @@ def table(folder: Path) -> str:
             "after the last restart weights are equal bit for bit, on a CPU, and so are histories (but for `wall_s`), evaluations,",
             "predictions, samples and tables. Each fault is done to a tiny model; none of this has been tried on a GPU.",
             "",
+            "\"Bit for bit\" holds on CPUs with the same instruction set, for any number of cores and threads. With another one (AVX2",
+            "instead of AVX-512) sums are taken in another order and weights differ in their last digits: training.json tells under",
+            "`cpu_capabilities` which CPUs trained a run, and the report says where a run went on with another one.",
+            "",
             "| fault | what was tried | times | lost |",
             "|---|---|---|---|",
             *loop,
+            *(row for stage, told in calls.items() for row in rows_of_calls(stage, told)),
             *(line_of(line, found) for line in LINES),
             "",
             f"The random kills had seed {kills['seed']}: `python tests/faults/kill_loop.py --seed {kills['seed']}`.",

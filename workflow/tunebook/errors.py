@@ -54,6 +54,9 @@ def explained(error: Exception) -> str:
         remedy = REMEDIES.get(error.errno, "see to it, then run again")
         return printable(f"{place}{os.strerror(error.errno)}; {remedy}")
     words = " ".join(str(error).split())[:SHOWN]
+    for number, remedy in REMEDIES.items():  # libraries have errors of their own, with the system's words in them
+        if os.strerror(number) in words:
+            return printable(f"{words}; {remedy}")
     return printable(
         f"{type(error).__name__}: {words or 'no message'} (in {_place(error)}); nothing half-written was published. If what was "
         "given is right, this is a fault of Tunebook's or a library's: run again with --debug for the traceback, and report it"

@@ -58,6 +58,11 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "dat
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: stopped with a checkpoint; run again to go on
 PUBLISHED = ("adapter_model.safetensors", "adapter_config.json", "config.json")
 FITTING = "micro_batch.json"  # beside the checkpoints: rows at a time that are to be tried next
+WRITE_REFUSED = (
+    "unexpected pos",
+    "PytorchStreamWriter",
+    "iostream error",
+)  # torch's words where the system refuses a write
 HISTORY = ["step", "epoch", "split", "loss", "learning_rate", "grad_norm", "tokens", "wall_s"]
 
 
@@ -314,6 +319,11 @@ def _train_and_publish(
         print(f"train {run['run']}: {stopped}", flush=True)
         sys.exit(EXIT_STOPPED)  # under torchrun, the status of this process and not of the whole
     except Exception as error:
+        if any(words in str(error) for words in WRITE_REFUSED):
+            raise TunebookError(
+                f"{args.checkpoints}: a checkpoint could not be written: a quota is used up, or the disk has a fault; the whole ones "
+                "before it stay: see to it, then run again to go on from there"
+            ) from error
         if not disk_is_full(error, args.checkpoints):
             raise
         raise TunebookError(

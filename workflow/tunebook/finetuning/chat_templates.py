@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,29 +14,31 @@ SECONDS = 10
 BYTES = 1 << 30  # of address space: a bare Python with Jinja takes a tenth of it
 GENERATION = re.compile(
     r"{%[-+]?\s*(end)?generation\s*[-+]?%}"
-)  # a tag of transformers' own: it marks, and computes nothing
+)  # transformers' own tag: it marks, and computes nothing
 REFUSED = "its chat template does not end within a budget of time and memory: do not use this model"
 # Compiling is tried too: Jinja computes a template's constants then. What else a template raises, such as a refusal of this
 # conversation, is told when it is used.
 PROGRAM = """
+import resource
 import sys
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
 
 def refuse(message):
     raise jinja2.TemplateError(message)
 
 environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: "2026-01-01"}
-turns = [{"role": ("user", "assistant")[number % 2], "content": "A turn."} for number in range(4)]
+turns = [dict(role=("user", "assistant")[number % 2], content="A turn.") for number in range(4)]
 try:
     template = environment.from_string(sys.stdin.read())
     for generating in (False, True):
         template.render(messages=turns, add_generation_prompt=generating, bos_token="", eos_token="", tools=None)
 except MemoryError:
     raise
-except Exception as error:
+except Exception:
     pass
 """
 
@@ -48,7 +49,7 @@ def check_chat_template(name: str, folder: Path) -> None:
     It runs in a process of its own with limits of time and memory, for no process can stop a computation of its own inside
     of Python's integers or of its strings.
     """
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", PROGRAM, str(BYTES)]
     for text in _templates_in(folder):
         try:
             done = subprocess.run(
@@ -57,7 +58,6 @@ def check_chat_template(name: str, folder: Path) -> None:
                 capture_output=True,
                 timeout=SECONDS,
                 check=False,
-                preexec_fn=_limit,
             )
         except subprocess.TimeoutExpired:
             raise TunebookError(f"model {name}: {REFUSED} (more than {SECONDS} s)") from None
@@ -79,8 +79,3 @@ def _templates_in(folder: Path) -> list[str]:
                 [each.get("template", "") for each in told if isinstance(each, dict)] if isinstance(told, list) else []
             )
     return texts
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
