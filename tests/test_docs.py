@@ -142,6 +142,7 @@ def test_readme_has_an_example_of_each_kind():
         "label",
         "messages",
         "text",
+        "completion",
     ]
 
 

@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tunebook.data.sources.origin import Origin, matching
+from tunebook.data.file_names import matching
+from tunebook.data.sources.origin import Origin
 from tunebook.errors import TunebookError
 from tunebook.records import sha256_of
 
