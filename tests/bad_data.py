@@ -257,7 +257,9 @@ REFUSED = [
     ("misspelt label", CSV, with_row(7, "amber,positve"), LABELLED,
      "row 7: unknown label; the labels are negative, neutral, positive (found 'positve'; did you mean positive?)"),
     ("label of another kind", JSON, json_of(label=3), LABELLED,
-     "bad.txt, row 5: unknown label; the labels are negative, neutral, positive (found '3')"),
+     "bad.txt, row 5: unknown label; the labels are negative, neutral, positive (found '3'; a mapping gives numbers their "
+     "names, labels: {3: ...})"),
+    ("number that a table made a float", JSON, json_of(label=3.0), LABELLED, "negative, neutral, positive (found '3'; a mapping"),
     ("score", JSON, json_of(label=4.22), LABELLED,
      "bad.txt, row 5: a score to predict (regression) is not offered; make classes of scores by a template under label "
      "(found 4.22)"),

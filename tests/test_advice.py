@@ -107,3 +107,14 @@ def test_the_encodings_that_are_proposed_show_how_the_line_would_read(tmp_path):
     rows = csv_of([*PAIRS, ("Größe für Äpfel, naïve Öfen", "neutral")], ";")
     with pytest.raises(TunebookError, match=r"row 42: byte .* is not utf-8; .*in cp125\d: 'Größe für Äpfel"):
         prepared(tmp_path, rows.encode("cp1252"), CSV | {"delimiter": ";"}, **ANSWERED)
+
+
+def test_numbers_get_their_names_as_the_message_says(tmp_path):
+    rows = json.dumps([{"sentence": text, "label": number % 2} for number, (text, _) in enumerate(PAIRS)])
+    section = {"prompt": "{{ sentence }}", "label": "label"}
+    with pytest.raises(
+        TunebookError, match=r"(?s)none of 40 rows can be used.*a mapping gives numbers their names, labels: \{0: "
+    ):
+        prepared(tmp_path, rows, JSON, **section, labels=["no", "yes"])
+    frames, _, _ = prepared(tmp_path, rows, JSON, **section, labels={0: "no", 1: "yes"})
+    assert set(frames["train"]["completion"]) == {"no", "yes"}

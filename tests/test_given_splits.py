@@ -102,7 +102,8 @@ def test_a_split_drawn_from_train_has_no_copy_in_it(leaking):
     frames, _, profile = split_of(leaking, {"test": "test.csv", "validation": 20, "train": "[td][re][av]*"})
     assert len(frames["test"]) == 16
     assert profile["exact_duplicates"] == 1
-    assert profile["crossing_copies"] == 2
+    copied = {sentence(200), sentence(201) + "!"}  # of test: train's own, but for those that were drawn for validation
+    assert profile["crossing_copies"] == len(copied & set(frames["train"]["prompt"])) > 0
     assert not set(frames["train"]["prompt"]) & set(frames["validation"]["prompt"])
 
 

@@ -38,7 +38,7 @@ def test_minhash_finds_the_copies_that_every_pair_has(monkeypatch, threshold):
     texts = texts_with_copies(1500, seed=int(threshold * 100))
     exact, banded = both_ways(lambda: similarity.first_copies(texts, threshold), monkeypatch)
     found, expected = banded.copy_of >= 0, exact.copy_of >= 0
-    assert expected.sum() > 50
+    assert expected.sum() > 20
     assert (found & expected).sum() >= 0.999 * expected.sum()
     assert (found & ~expected).sum() <= 0.001 * expected.sum()  # a row whose kept row was missed
     same = found & expected & (banded.copy_of == exact.copy_of)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from tunebook.data.file_names import matching
 from tunebook.data.raw import Row
-from tunebook.data.sources.origin import matching
 from tunebook.data.splitting import SPLITS
 from tunebook.errors import TunebookError
 

@@ -46,18 +46,18 @@ class Labels:
         text = label_text(value)
         name = self.values.get(text) or self.alike.get(comparable(text, self.normalise))
         if name is None:
-            raise NotALabel(*self._unknown(value, text))
+            raise NotALabel(*self._unknown(text))
         return name
 
     def _several(self, value: Any) -> tuple[str, str]:
         hint = "; if it is always one, take it by a template, such as label: '{{ labels[0] }}'"
         return f"several labels a row (multi-label) are not offered{hint}", repr(value)[:SHOWN]
 
-    def _unknown(self, value: Any, text: str) -> tuple[str, str]:
+    def _unknown(self, text: str) -> tuple[str, str]:
         parts = BETWEEN.split(text)
         if len(parts) > 1 and all(part in self.values for part in parts):
             return "several labels a row (multi-label) are not offered; a row has one label", repr(text[:SHOWN])
-        if isinstance(value, float) or re.fullmatch(r"-?\d+\.\d*[1-9]\d*", text):
+        if re.fullmatch(r"-?\d+\.\d*[1-9]\d*", text):
             reason = "a score to predict (regression) is not offered; make classes of scores by a template under label"
             return reason, text[:SHOWN]
         found = repr(text[:SHOWN])
@@ -68,6 +68,8 @@ class Labels:
             found += "; YAML reads yes, no, on and off as true and false: write them in quotes under labels"
         elif nearest:
             found += f"; did you mean {nearest[0]}?"
+        elif re.fullmatch(r"-?\d+", text):
+            found += f"; a mapping gives numbers their names, labels: {{{text}: ...}}"
         return f"unknown label; the labels are {', '.join(self.values)}", found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunebook.data.sources.origin import matching
+from tunebook.data.file_names import matching
 from tunebook.errors import TunebookError
 
 if TYPE_CHECKING:

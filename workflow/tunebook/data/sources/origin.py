@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +28,3 @@ def stamp(file: Path) -> tuple[int, int, int]:
     """What tells that a file was written to: inode, size, time of change (ns)."""
     known = file.stat()
     return known.st_ino, known.st_size, known.st_mtime_ns
-
-
-def matching(names: Iterable[str], wanted: str) -> list[str]:
-    """Those names that a config's `file` or `files` means: one, all below a folder/, or those that fit a pattern."""
-    if wanted.endswith("/"):
-        return [name for name in names if name.startswith(wanted)]
-    return [name for name in names if fnmatch.fnmatchcase(name, wanted)]

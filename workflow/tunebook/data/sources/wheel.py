@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tunebook.data.budgets import check_archive
-from tunebook.data.sources.origin import Origin, matching
+from tunebook.data.file_names import matching
+from tunebook.data.sources.origin import Origin
 from tunebook.digests import sha256_of
 from tunebook.errors import TunebookError
 from tunebook.redaction import redacted

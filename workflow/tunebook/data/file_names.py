@@ -1,0 +1,13 @@
+"""Names of files that a config means."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+
+
+def matching(names: Iterable[str], wanted: str) -> list[str]:
+    """Those names that a config's `file`, `files` or split means: one, all below a folder/, or those that fit a pattern."""
+    if wanted.endswith("/"):
+        return [name for name in names if name.startswith(wanted)]
+    return [name for name in names if fnmatch.fnmatchcase(name, wanted)]
