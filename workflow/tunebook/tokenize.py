@@ -78,9 +78,10 @@ def check_refused(spec: dict[str, Any], rows: int, refused: list[Refusals]) -> N
     listed = [
         f"\n  - {number} rows, first {first[reason]}: {reason}" for reason, number in reasons.most_common(SHOWN_REASONS)
     ]
+    tolerable = f", or declare a tolerance of at least {count / rows:.4f}" if count < rows else ""
     raise TunebookError(
         f"experiment {spec['name']}: {count} of {rows} rows cannot be encoded for this model, and the data set's tolerance "
-        f"{spec['tolerance']} allows {int(spec['tolerance'] * rows)}{''.join(listed)}"
+        f"{spec['tolerance']} allows {int(spec['tolerance'] * rows)}; follow the advice below{tolerable}{''.join(listed)}"
     )
 
 

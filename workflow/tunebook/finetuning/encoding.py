@@ -102,7 +102,10 @@ def _without_template(
     labels = [NO_LOSS] * len(ids)
     for place, message in enumerate(messages):
         if message.tool_calls:
-            raise Refused("calls of tools are written by a chat template, and this model has none, or none in use")
+            raise Refused(
+                "calls of tools are written by a chat template, and this model has none, or none in use; choose a model "
+                "whose template takes them, or take such rows out"
+            )
         piece = _plain(tokenizer, message.content, spec)
         if message.role == "assistant":
             piece = [*piece, end_id(tokenizer)]
