@@ -10,7 +10,7 @@ import pandas
 import torch
 
 from tunebook.data.rows import continues, question, supervised_text
-from tunebook.data.splits import read_split, read_tokens
+from tunebook.data.splits import in_blocks, read_split, read_tokens
 from tunebook.finetuning import few_shot, finished, memorisation, metrics
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import prompt_of
@@ -162,9 +162,10 @@ arguments = finished.arguments
 def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
-    besides(run, *loaded[:3], read_tokens(args.tokens, "train"), record)
+    training = read_tokens(args.tokens, "train")
+    besides(run, *loaded[:3], training, record)
     if run["few_shot"]:
-        record["few_shot"], told = prompted(run, *loaded, read_split(args.dataset, "train"))
+        record["few_shot"], told = prompted(run, *loaded, in_blocks(read_split(args.dataset, "train"), training))
         for name in ("loss", "prediction", "correct"):
             if name in told:
                 predictions[f"few_shot_{name}"] = told[name]

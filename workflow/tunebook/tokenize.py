@@ -12,11 +12,12 @@ import numpy
 import pandas
 from transformers import AutoConfig
 
-from tunebook.data.splits import read_split
+from tunebook.data.rows import continues
+from tunebook.data.splits import in_blocks, read_split
 from tunebook.data.splitting import SPLITS
 from tunebook.errors import TunebookError, printable
 from tunebook.finetuning.chat import Refused
-from tunebook.finetuning.encoding import Encoded, encode
+from tunebook.finetuning.encoding import Encoded, encode, encode_blocks
 from tunebook.finetuning.positions import positions_of
 from tunebook.finetuning.room import Asked, check_room
 from tunebook.finetuning.tokenizers import load_tokenizer
@@ -38,16 +39,33 @@ def tokenize_rows(
     encoded, refused = [], {}
     for row in rows.to_dict("records"):
         try:
-            encoded.append((row["row"], encode(row, tokenizer, spec)))
+            encoded += _lines(row, tokenizer, spec)
         except Refused as reason:
             refused.setdefault(str(reason), []).append(row["row"])
-    usable = [(row, example) for row, example in encoded if example.supervised]
+    usable = [(line, example) for line, example in encoded if example.supervised]
     if encoded and not usable:
         raise TunebookError(f"max_length {spec['max_length']} cuts off everything that is to be learnt; raise it")
-    lines = [{"row": row, "input_ids": example.input_ids, "labels": example.labels} for row, example in usable]
+    lines = [line | {"input_ids": example.input_ids, "labels": example.labels} for line, example in usable]
     if not lines:
         return [], {}, refused
     return lines, _lengths([example for _, example in usable], len(encoded) - len(usable), refused), refused
+
+
+def _lines(row: dict[str, Any], tokenizer: Any, spec: dict[str, Any]) -> list[tuple[dict[str, Any], Encoded]]:
+    """A row's lines: one, or of a long text one a block, with the row that it is from and its text."""
+    if spec["long_texts"] == "cut" or not continues(row, spec["task"]):
+        return [({"row": row["row"]}, encode(row, tokenizer, spec))]
+    return [
+        (
+            {
+                "row": f"{row['row']}#{number}",
+                "document": row["row"],
+                "text": tokenizer.decode(block.input_ids, skip_special_tokens=True),
+            },
+            block,
+        )
+        for number, block in enumerate(encode_blocks(row, tokenizer, spec), start=1)
+    ]
 
 
 def _lengths(examples: list[Encoded], dropped: int, refused: Refusals) -> dict[str, Any]:
@@ -126,7 +144,7 @@ def main(args: argparse.Namespace) -> None:
         raise TunebookError(f"experiment {spec['name']}: no row of {' and '.join(empty)} is left; all were refused")
     config = AutoConfig.from_pretrained(args.model, local_files_only=True).to_dict()
     asked = Asked.of(read_json(args.study), args.experiment)
-    notes = check_room(config, spec, asked, tokenizer, lines, rows["test"])
+    notes = check_room(config, spec, asked, tokenizer, lines, in_blocks(rows["test"], lines["test"]))
     lengths: dict[str, Any] = {"max_length": spec["max_length"], "template_date": spec["template_date"]}
     lengths["positions"] = vars(positions_of(config))
     with folder_in_place(args.output) as folder:

@@ -81,6 +81,8 @@ def _read(file: Path, form: dict[str, Any]) -> Iterator[Row | Refusal]:
         yield from _separated(file, text, "\t" if kind == "tsv" else form["delimiter"] or ",")
     elif kind == "delimited":
         yield from _delimited(file, text, form["delimiter"], form["names"])
+    elif kind == "text":
+        yield from _documents(file, text, form["documents"])
     elif kind == "jsonl":
         yield from _json_lines(file, text)
     else:
@@ -170,6 +172,21 @@ def _delimited(file: Path, text: str, delimiter: str, names: list[str]) -> Itera
             yield Refusal(
                 file.name, line, f"expected {len(names)} fields parted by {delimiter!r}", repr(content[:SHOWN])
             )
+
+
+def _documents(file: Path, text: str, documents: str) -> Iterator[Row]:
+    """The whole text as one row, or one a stretch between blank lines, known by its first line."""
+    if documents == "file":
+        if text.strip():
+            yield Row(file.name, 1, {"text": text})
+        return
+    begin, stretch = 0, []
+    for number, line in enumerate([*text.split("\n"), ""], start=1):
+        if line.strip():
+            begin, stretch = (begin or number), [*stretch, line]
+        elif stretch:
+            yield Row(file.name, begin, {"text": "\n".join(stretch)})
+            begin, stretch = 0, []
 
 
 def _json_lines(file: Path, text: str) -> Iterator[Row | Refusal]:

@@ -55,6 +55,14 @@ def encode(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, spec: dict[s
     return Encoded(source, labels, cut or len(target) + 1 > len(labels))
 
 
+def encode_blocks(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any]) -> list[Encoded]:
+    """A long text in blocks of `max_length` tokens, for a causal model. Nothing predicts the first token of a block."""
+    ids, _ = _causal(row, tokenizer, spec)
+    size = spec["max_length"]
+    blocks = [ids[begin : begin + size] for begin in range(0, len(ids), size)]
+    return [Encoded(block, [NO_LOSS, *block[1:]], truncated=False) for block in blocks if len(block) > 1]
+
+
 def spec_of(run: dict[str, Any]) -> dict[str, Any]:
     """What encoding is told of a run (run.json), less the lengths."""
     dataset = run["dataset"]
