@@ -1,4 +1,4 @@
-"""Chat templates of all manners: what is learnt, what is given, and what is said where one cannot take a row."""
+"""Chat templates: what is learnt, what is given, and the message where a template cannot take a row."""
 
 import pytest
 from transformers import GenerationConfig
@@ -148,7 +148,7 @@ def test_calls_of_tools_are_learnt_where_the_template_takes_them(written_with):
 REFUSED = {  # name -> template, conversation, spec, what must be said
     "system message of the config": (
         templates.GEMMA, TALK, {"system_prompt": "Be brief."},
-        r"System role not supported; it takes no system message: set system_prompt: null for this model \(an empty text is one, too\)",
+        r"System role not supported; it takes no system message: set system_prompt: null for this model \(an empty text counts as one\)",
     ),
     "empty system message of the config": (templates.GEMMA, TALK, {"system_prompt": ""}, "set system_prompt: null"),
     "system message of the row": (templates.GEMMA, ORDERED, {}, "takes no system message: take it out of the row"),

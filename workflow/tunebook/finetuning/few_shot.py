@@ -15,6 +15,7 @@ import torch
 
 from tunebook.data.rows import after_system, continues, messages_of
 from tunebook.finetuning.batching import Collator, longest_first
+from tunebook.finetuning.chat import Refused
 from tunebook.finetuning.encoding import NO_LOSS, encode, spec_of
 from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.positions import positions_of
@@ -63,7 +64,10 @@ def with_examples(
         raise NotRun(f"there are only {len(examples)} training rows to draw from")
     spec = spec_of(run) | {"max_length": WHOLE, "max_target_length": WHOLE}
     build = _read_by_encoder if run["task"] == "seq2seq-lm" else _text if continues(rows[0], run["task"]) else _turns
-    lines = [build(line, row, examples, tokenizer, spec) for line, row in zip(tokens, rows, strict=True)]
+    try:
+        lines = [build(line, row, examples, tokenizer, spec) for line, row in zip(tokens, rows, strict=True)]
+    except Refused as reason:
+        raise NotRun(f"with examples before a row, {reason}") from None
     longest = max(len(line["input_ids"]) for line in lines)
     if run["dataset"]["labels"] and run["task"] == "causal-lm":
         longest += run["generation"]["max_new_tokens"]
