@@ -1,4 +1,4 @@
-"""Chat templates in the manner of real ones, each with what makes it hard, and the tokens they write."""
+"""Chat templates modelled on real ones. The comment above each says what makes it hard."""
 
 SPECIAL = (
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "<|user|>",

@@ -1,6 +1,7 @@
-"""Chat templates of all manners: what is learnt, what is given, and what is said where one cannot take a row."""
+"""Chat templates: what is learnt, what is given, and the message where a template cannot take a row."""
 
 import pytest
+from transformers import GenerationConfig
 
 from tests import chat_templates as templates
 from tests import tiny
@@ -8,7 +9,7 @@ from tests.test_rows import ABSENT, SPEC, messages
 from tunebook.data.rows import Message
 from tunebook.finetuning.chat import Refused, turn_end
 from tunebook.finetuning.encoding import NO_LOSS, encode, prompt_ids
-from tunebook.finetuning.tokenizers import end_ids
+from tunebook.finetuning.tokenizers import end_ids, publish_generation_config
 from tunebook.finetuning.viewing import learnt_and_given
 
 TALK = (("user", "Up?"), ("assistant", "Yes."), ("user", "Down?"), ("assistant", "No."))
@@ -147,7 +148,7 @@ def test_calls_of_tools_are_learnt_where_the_template_takes_them(written_with):
 REFUSED = {  # name -> template, conversation, spec, what must be said
     "system message of the config": (
         templates.GEMMA, TALK, {"system_prompt": "Be brief."},
-        r"System role not supported; it takes no system message: set system_prompt: null for this model \(an empty text is one, too\)",
+        r"System role not supported; it takes no system message: set system_prompt: null for this model \(an empty text counts as one\)",
     ),
     "empty system message of the config": (templates.GEMMA, TALK, {"system_prompt": ""}, "set system_prompt: null"),
     "system message of the row": (templates.GEMMA, ORDERED, {}, "takes no system message: take it out of the row"),
@@ -246,3 +247,17 @@ def test_learnt_tokens_are_shown_in_brackets(written_with):
 
 def test_a_broken_template_has_no_end_of_its_own(written_with):
     assert turn_end(written_with("{{ raise_exception('never') }}")) is None
+
+
+@pytest.mark.parametrize("own", [None, 3, [3, 4]])
+def test_what_ends_an_answer_is_published_with_the_weights(tmp_path, own):
+    """A base model, whose texts end with </s>, finetuned with a template whose answers end with <s>."""
+    tiny.model(tmp_path, "llama")
+    tiny.tokenizer(tmp_path, chat_template="{% for m in messages %}{{ m['role'] }} {{ m['content'] }}<s>{% endfor %}")
+    (tmp_path / "generation_config.json").unlink()
+    if own is not None:
+        GenerationConfig(eos_token_id=own, max_length=77).save_pretrained(tmp_path)
+    publish_generation_config(tmp_path, tmp_path / "adapter")
+    published = GenerationConfig.from_pretrained(tmp_path / "adapter")
+    assert published.eos_token_id == ([2, 3, 4] if own == [3, 4] else [2, 3])
+    assert published.max_length == (77 if own is not None else None)

@@ -137,11 +137,11 @@ def test_the_readmes_study_is_estimated_at_once(tmp_path):
 
 def test_readme_has_an_example_of_each_kind():
     datasets = [dataset for text in EXAMPLES for dataset in yaml.safe_load(text).get("datasets", {}).values()]
-    assert [dataset["format"]["type"] for dataset in datasets] == ["csv", "delimited", "jsonl", "json", "jsonl", "csv"]
+    assert [dataset["format"]["type"] for dataset in datasets] == ["csv", "delimited", "jsonl", "json", "jsonl", "text", "csv"]
     shapes = [
         next(key for key in ("label", "completion", "messages", "text") if key in styled(each)) for each in datasets
     ]
-    assert shapes == ["completion", "label", "messages", "messages", "text", "completion"]
+    assert shapes == ["completion", "label", "messages", "messages", "text", "text", "completion"]
 
 
 def test_schema_is_that_of_the_config():

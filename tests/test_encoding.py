@@ -101,7 +101,7 @@ def test_cutting_is_counted_and_a_cut_text_has_no_false_end(plain):
     assert plain.eos_token_id not in example.labels
 
 
-def test_a_template_that_writes_one_answer_otherwise_than_another_is_no_trouble(chat):
+def test_a_template_that_counts_messages_is_handled(chat):
     chat.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }} {% endfor %}"
     example = encode({**EMPTY, "messages": talk("what", "water", "who", "he")}, chat, SPEC)
     assert learnt(example, chat) == "water he </s>"

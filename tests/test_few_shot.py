@@ -128,6 +128,18 @@ def test_what_is_shared_is_read_once(tmp_path):
     assert read == [before, max(len(line["input_ids"]) for line in tokens)]
 
 
+def test_a_template_that_cannot_take_examples_is_told(tmp_path):
+    tiny.model(tmp_path, "llama")
+    short = "{% if messages | length > 2 %}{{ raise_exception('too long') }}{% endif %}"
+    tokenizer = tiny.tokenizer(tmp_path, chat_template=short + tiny.CHAT_TEMPLATE)
+    model, run, rows = load_model(run_for("llama"), tmp_path), asked("llama", 2), FORMS["prompts"]
+    tokens = encoded(rows[2:], tokenizer, run)
+    with pytest.raises(
+        NotRun, match="with examples before a row, the chat template refuses this conversation: too long"
+    ):
+        with_examples(run, model, tokenizer, tokens, rows[2:], rows[:2])
+
+
 def test_where_it_makes_no_sense_or_has_no_room_it_says_why(tmp_path):
     tiny.model(tmp_path, "opt")  # 64 positions
     model, tokenizer, rows = load_model(run_for("opt"), tmp_path), load_tokenizer(tmp_path), FORMS["text"]

@@ -364,7 +364,8 @@ def test_the_rows_that_were_validated_on_are_told(html):
 
 def test_refused_rows_licences_and_rules_stand_where_they_are_read(html):
     said = section(html, "experiment-experiment-1")
-    assert "180 rows of 210 after cleaning (2 refused, 3 duplicates and 1 near-duplicate removed)" in said
+    assert "180 rows of 210 after cleaning (2 refused, 3 duplicates and 1 near-duplicate removed; " in said
+    assert "2 turns after the last answer of a conversation dropped)" in said
     assert "tiny , causal-lm. Licence: Apache-2.0. Not a model." in said
     assert "120 train, 30 validation, 30 test. Licence: CC0-1.0." in said
     assert "its running mean over a step and 5 % of the run's logged steps on either side" in said

@@ -140,6 +140,7 @@ SPEC = {
     "template_date": None,
     "templates": [],
     "learn": "assistant",
+    "long_texts": "cut",
     "labels": ["negative", "positive"],
     "max_length": 24,
     "max_target_length": 3,

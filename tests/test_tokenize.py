@@ -106,6 +106,7 @@ def test_what_does_not_fit_into_the_models_positions_is_told_before_training(
 
 def test_the_date_of_a_template_is_recorded(tmp_path):
     config = chats(tmp_path, refused=0, template_date="2024-07-26")
+    config["experiments"]["words"]["training"]["max_length"] = 128
     tiny.tokenizer(tmp_path / "model", chat_template=chat_templates.LLAMA_3)
     places = prepared(config, tmp_path)
     assert read_json(places["tokens"] / "lengths.json")["template_date"] == "2024-07-26"

@@ -12,7 +12,7 @@ import pandas
 import torch
 
 from tunebook.data.rows import continues, learnt_texts, question, supervised_text
-from tunebook.data.splits import read_split, read_tokens
+from tunebook.data.splits import in_blocks, read_split, read_tokens
 from tunebook.finetuning import few_shot, finished, memorisation, metrics, neutral
 from tunebook.finetuning.batching import collator_for, rows_seen
 from tunebook.finetuning.encoding import prompt_of
@@ -199,7 +199,8 @@ def main(args: argparse.Namespace) -> None:
         record["decoding"] = asdict(decoding_of(*loaded[:2], run["generation"]["max_new_tokens"]))
     besides(run, *loaded[:3], _rows_seen(run, args.tokens, args.adapter), record)
     if run["few_shot"]:
-        record["few_shot"], columns = prompted(run, *loaded, read_split(args.dataset, "train"))
+        training = in_blocks(read_split(args.dataset, "train"), read_tokens(args.tokens, "train"))
+        record["few_shot"], columns = prompted(run, *loaded, training)
         predictions = predictions.assign(**columns)
     write_parquet(args.output / "predictions.parquet", predictions)
     write_json(args.output / "evaluation.json", record)

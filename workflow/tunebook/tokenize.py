@@ -10,12 +10,13 @@ from typing import Any
 import numpy
 import pandas
 
-from tunebook.data.splits import read_split, write_tokens
+from tunebook.data.rows import continues
+from tunebook.data.splits import in_blocks, read_split, write_tokens
 from tunebook.data.splitting import SPLITS
 from tunebook.digests import check_folder, digests_of
 from tunebook.errors import TunebookError, printable
 from tunebook.finetuning.chat import Refused
-from tunebook.finetuning.encoding import Encoded, encode
+from tunebook.finetuning.encoding import Encoded, encode, encode_blocks
 from tunebook.finetuning.labels import classes_of
 from tunebook.finetuning.positions import positions_of
 from tunebook.finetuning.room import Asked, check_room
@@ -39,16 +40,33 @@ def tokenize_rows(
     encoded, refused = [], {}
     for row in rows.to_dict("records"):
         try:
-            encoded.append((row["row"], encode(row, tokenizer, spec)))
+            encoded += _lines(row, tokenizer, spec)
         except Refused as reason:
             refused.setdefault(str(reason), []).append(row["row"])
-    usable = [(row, example) for row, example in encoded if example.supervised]
+    usable = [(line, example) for line, example in encoded if example.supervised]
     if encoded and not usable:
         raise TunebookError(f"max_length {spec['max_length']} cuts off everything that is to be learnt; raise it")
-    lines = [{"row": row, "input_ids": example.input_ids, "labels": example.labels} for row, example in usable]
+    lines = [line | {"input_ids": example.input_ids, "labels": example.labels} for line, example in usable]
     if not lines:
         return [], {}, refused
     return lines, _lengths([example for _, example in usable], len(encoded) - len(usable), refused), refused
+
+
+def _lines(row: dict[str, Any], tokenizer: Any, spec: dict[str, Any]) -> list[tuple[dict[str, Any], Encoded]]:
+    """A row's lines: one, or of a long text one a block, with the row that it is from and its text."""
+    if spec["long_texts"] == "cut" or not continues(row, spec["task"]):
+        return [({"row": row["row"]}, encode(row, tokenizer, spec))]
+    return [
+        (
+            {
+                "row": f"{row['row']}#{number}",
+                "document": row["row"],
+                "text": tokenizer.decode(block.input_ids, skip_special_tokens=True),
+            },
+            block,
+        )
+        for number, block in enumerate(encode_blocks(row, tokenizer, spec), start=1)
+    ]
 
 
 def _lengths(examples: list[Encoded], dropped: int, refused: Refusals) -> dict[str, Any]:
@@ -85,9 +103,10 @@ def check_refused(spec: dict[str, Any], rows: int, refused: list[Refusals]) -> N
     listed = [
         f"\n  - {number} rows, first {first[reason]}: {reason}" for reason, number in reasons.most_common(SHOWN_REASONS)
     ]
+    tolerable = f", or declare a tolerance of at least {count / rows:.4f}" if count < rows else ""
     raise TunebookError(
         f"experiment {spec['name']}: {count} of {rows} rows cannot be encoded for this model, and the data set's tolerance "
-        f"{spec['tolerance']} allows {int(spec['tolerance'] * rows)}{''.join(listed)}"
+        f"{spec['tolerance']} allows {int(spec['tolerance'] * rows)}; follow the advice below{tolerable}{''.join(listed)}"
     )
 
 
@@ -135,7 +154,7 @@ def main(args: argparse.Namespace) -> None:
 
     config = AutoConfig.from_pretrained(args.model, local_files_only=True).to_dict()
     asked = Asked.of(read_json(args.study), args.experiment)
-    notes = check_room(config, spec, asked, tokenizer, lines, rows["test"])
+    notes = check_room(config, spec, asked, tokenizer, lines, in_blocks(rows["test"], lines["test"]))
     lengths: dict[str, Any] = {"max_length": spec["max_length"], "template_date": spec["template_date"]}
     lengths["positions"] = vars(positions_of(config))
     with folder_in_place(args.output) as folder:

@@ -133,7 +133,7 @@ class Model(Section):
 class Format(Section):
     """How the rows stand in the source's files. Generated data needs none."""
 
-    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx", "delimited", "yaml", "python"]
+    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx", "delimited", "yaml", "python", "text"]
     encoding: Text = Field("utf-8", description="encoding of text files, such as utf-8 or latin-1")
     delimiter: Text | None = Field(None, description="delimited: what stands between two fields, such as @")
     quoting: Literal["minimal", "none"] | None = Field(
@@ -147,6 +147,9 @@ class Format(Section):
     key: Text | None = Field(
         None,
         description="json, yaml: key of the list of records, or the path to it; python: name of the variable; xlsx: of the sheet",
+    )
+    documents: Literal["file", "blank-line"] = Field(
+        "file", description="text: a document is a whole file, or what stands between blank lines; its column is text"
     )
     style: Style | None = Field(
         None, description="a widely used form of rows, which says where prompt, completion or messages are"
@@ -182,6 +185,9 @@ class Dataset(Section):
     messages: Text | None = Field(
         None,
         description="column with a conversation: a list of {role, content}, of {from, value}, or of texts in pairs",
+    )
+    long_texts: Literal["cut", "blocks"] = Field(
+        "cut", description="text: what is longer than max_length is cut off, or learnt in blocks of max_length"
     )
     learn: Learn = Field(LEARN, description="messages: learn every turn of the assistant, or the last one only")
     label: Text | None = Field(

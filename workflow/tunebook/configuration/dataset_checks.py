@@ -26,6 +26,7 @@ FORMAT_KEYS = {  # format -> what it takes beside its type
     "delimited": ("encoding", "delimiter", "names"),
     "yaml": ("encoding", "key", "names"),
     "python": ("encoding", "key", "names"),
+    "text": ("encoding", "documents"),
 }
 
 
@@ -43,6 +44,8 @@ def dataset_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
         yield f"{path}.prompt: found beside {given[0]}; a prompt goes with a completion or a label"
     if dataset.get("completion") is not None and dataset.get("prompt") is None:
         yield f"{path}.prompt: missing; a completion needs a prompt (a text without a prompt is: text)"
+    if dataset.get("long_texts") == "blocks" and "text" not in given:
+        yield f"{path}.long_texts: found blocks, but rows have no text; only texts without a prompt are learnt in blocks"
     for key in ("prompt", "completion", "text", "label"):
         if isinstance(dataset.get(key), str) and (key != "label" or "{{" in dataset[key]):
             yield from _template_problems(f"{path}.{key}", dataset[key])
@@ -128,7 +131,7 @@ def _format_problems(path: str, dataset: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _format_key_problems(path: str, kind: str, form: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("encoding", "delimiter", "quoting", "names", "key"):
+    for key in ("encoding", "delimiter", "quoting", "names", "key", "documents"):
         if form.get(key) and key not in FORMAT_KEYS.get(kind, (key,)):
             takes = f"takes {' and '.join(FORMAT_KEYS[kind])}" if FORMAT_KEYS[kind] else "takes nothing"
             yield f"{path}.{key}: found {shown(form[key])}, but {kind} {takes} beside its type; remove it"

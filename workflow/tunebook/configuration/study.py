@@ -120,6 +120,7 @@ def _tokens_spec(study: Study, name: str) -> dict[str, Any]:
         "template_date": dump(model)["template_date"],
         "labels": list(dataset.label_names),
         "learn": dataset.learn,
+        "long_texts": dataset.long_texts,
         "templates": [text for text in (dataset.prompt, dataset.completion, dataset.text) if text is not None],
         "tolerance": dataset.tolerance,
         "max_length": experiment.training.max_length,

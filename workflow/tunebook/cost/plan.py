@@ -65,7 +65,9 @@ def plan_of(line: Line, study: Path | None) -> Plan:
 
 def rows_of(dataset: dict[str, Any], study: Path | None) -> tuple[int, int, int] | None:
     """(training rows, validation rows, test rows): of the prepared data set if there is one, else what the config expects, before
-    copies and unusable rows are taken away; None where it does not say."""
+    copies and unusable rows are taken away; None where it does not say, or where texts are cut into blocks first."""
+    if dataset["long_texts"] == "blocks":
+        return None
     profile = study.parent / "datasets" / dataset["name"] / "profile.json" if study else None
     if profile and profile.exists():
         splits = read_json(profile)["splits"]

@@ -105,7 +105,7 @@ def opening(row: Mapping[str, Any]) -> str:
 
 
 def reference(row: Mapping[str, Any], learn: Learn = LEARN) -> str:
-    """What a row wants to hear: its completion, or the first answer that is learnt."""
+    """The expected answer: the completion, or the first answer that is learnt."""
     if row["messages"] is None:
         return row["completion"]
     messages = messages_of(row)

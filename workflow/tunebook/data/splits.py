@@ -21,6 +21,16 @@ def read_split(folder: Path, split: str) -> pandas.DataFrame:
     return frame.astype(object).where(frame.notna(), None)
 
 
+def in_blocks(rows: pandas.DataFrame, tokens: list[dict[str, Any]]) -> pandas.DataFrame:
+    """The rows of a split as they were encoded: a long text that was cut into blocks is a row for each of them."""
+    if not tokens or tokens[0].get("document") is None:
+        return rows
+    known = rows.set_index("row")
+    blocks = [line for line in tokens if line["document"] in known.index]
+    told = [{"row": line["row"], **known.loc[line["document"]], "text": line["text"]} for line in blocks]
+    return pandas.DataFrame(told)
+
+
 def write_tokens(folder: Path, lines: list[dict[str, Any]]) -> None:
     """Write the encoded rows of one split, as an Arrow stream that `datasets.Dataset.from_file` reads, too."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +40,8 @@ def write_tokens(folder: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def read_tokens(folder: Path, split: str) -> list[dict[str, Any]]:
-    """The encoded rows of one split: row, input_ids, labels. Raises TunebookError if they are not as they were written."""
+    """The encoded rows of one split: row, input_ids, labels; of blocks of long texts also document (its row) and text. Raises
+    TunebookError if they are not as they were written."""
     digests = read_json(folder / "lengths.json")["digests"]
     check_folder(folder, {name: digest for name, digest in digests.items() if name.startswith(f"{split}/")})
     files = sorted((folder / split).glob("data-*.arrow"))

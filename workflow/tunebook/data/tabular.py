@@ -15,6 +15,7 @@ from tunebook.data.budgets import check_text
 from tunebook.data.containers import unpacked
 from tunebook.data.decoding import decoded
 from tunebook.data.delimited import delimited, separated
+from tunebook.data.documents import documents
 from tunebook.data.nested import json_lines, json_rows, python_rows, yaml_rows
 from tunebook.data.raw import SHOWN, Refusal, Row
 
@@ -27,6 +28,7 @@ TEXT_READERS: dict[str, Callable[[str, str, dict[str, Any]], Rows]] = {  # forma
     "jsonl": json_lines,
     "yaml": yaml_rows,
     "python": python_rows,
+    "text": documents,
 }
 TABLE_READERS: dict[str, Callable[[str, Path, dict[str, Any]], Rows]] = {  # format -> reader of a file
     "parquet": parquet_rows,

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from tunebook.data.rows import Message
+from tunebook.errors import TunebookError
 from tunebook.finetuning.special_tokens import added_tokens, as_text, without_marks
 
 MARK = "\U000f0010"  # a character for private use, so that no text begins or ends with it
@@ -28,7 +29,7 @@ PROBE = Message(role="user", content="?")
 TODAY = "strftime_now"  # transformers' function for templates
 
 
-class Refused(Exception):
+class Refused(TunebookError):
     """Why a row cannot be encoded for this model, and what to do."""
 
 
@@ -86,12 +87,12 @@ class ChatTemplate:
         return pieces[0].text
 
     def _answer(self, whole: str, messages: list[Message], place: int) -> tuple[int, int]:
-        """Where message `place` is learnt in the text of all messages: from what the template leaves to the model to say,
-        to the token that ends the turn."""
+        """Which part of the text is learnt for message `place`: from the end of the generation prompt to the token that ends
+        the turn."""
         begin, end = self._content(whole, messages, place)
         asked, last = self._written(messages[:place], ask=True), place == len(messages) - 1
         answered = whole if last else self._written(messages[: place + 1])
-        if answered.startswith(asked):  # what the template puts before an answer's content, and the model has to say
+        if answered.startswith(asked):  # what follows the generation prompt is the model's to say
             said = begin if last else self._content(answered, messages[: place + 1], place)[0]
             header = answered[min(len(asked), said) : said]
             begin = begin - len(header) if whole[:begin].endswith(header) else begin
@@ -185,7 +186,7 @@ class ChatTemplate:
         told = f"the chat template refuses this conversation: {reason}"
         if messages[0].role == "system" and self._takes(messages[1:]):
             if messages[0].content == self.system_prompt:
-                return f"{told}; it takes no system message: set system_prompt: null for this model (an empty text is one, too)"
+                return f"{told}; it takes no system message: set system_prompt: null for this model (an empty text counts as one)"
             return f"{told}; it takes no system message: take it out of the row, or put it into the first question"
         return f"{told}; change the row, or set chat_template: false for this model"
 

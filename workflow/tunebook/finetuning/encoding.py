@@ -56,6 +56,14 @@ def encode(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, spec: dict[s
     return Encoded(source, labels, cut or len(target) + 1 > len(labels))
 
 
+def encode_blocks(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any]) -> list[Encoded]:
+    """A long text in blocks of `max_length` tokens, for a causal model. Nothing predicts the first token of a block."""
+    ids, _ = _causal(row, tokenizer, spec)
+    size = spec["max_length"]
+    blocks = [ids[begin : begin + size] for begin in range(0, len(ids), size)]
+    return [Encoded(block, [NO_LOSS, *block[1:]], truncated=False) for block in blocks if len(block) > 1]
+
+
 def spec_of(run: dict[str, Any]) -> dict[str, Any]:
     """What encoding is told of a run (run.json), less the lengths."""
     dataset = run["dataset"]
@@ -103,7 +111,10 @@ def _without_template(
     labels = [NO_LOSS] * len(ids)
     for place, message in enumerate(messages):
         if message.tool_calls:
-            raise Refused("calls of tools are written by a chat template, and this model has none, or none in use")
+            raise Refused(
+                "calls of tools are written by a chat template, and this model has none, or none in use; choose a model "
+                "whose template takes them, or take such rows out"
+            )
         piece = _plain(tokenizer, message.content, spec)
         if message.role == "assistant":
             piece = [*piece, end_id(tokenizer)]

@@ -16,6 +16,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from tunebook.finetuning.batching import Collator, longest_first
+from tunebook.finetuning.chat import Refused
 from tunebook.finetuning.encoding import NO_LOSS, encode, spec_of
 from tunebook.finetuning.memory import in_batches
 from tunebook.finetuning.positions import positions_of
@@ -67,7 +68,10 @@ def with_examples(
         lines = [_read_by_encoder(line, row, examples, tokenizer) for line, row in zip(tokens, rows, strict=True)]
     else:
         spec = spec_of(run) | {"max_length": WHOLE, "max_target_length": WHOLE}
-        before = [token for example in examples for token in encode(example, tokenizer, spec).input_ids]
+        try:
+            before = [token for example in examples for token in encode(example, tokenizer, spec).input_ids]
+        except Refused as reason:
+            raise NotRun(f"an example cannot be encoded: {reason}") from None
         unlearnt = [NO_LOSS] * len(before)
         lines = [
             line | {"input_ids": [*before, *line["input_ids"]], "labels": [*unlearnt, *line["labels"]]}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas
 import torch
 
-from tunebook.data.splits import read_split, read_tokens
+from tunebook.data.splits import in_blocks, read_split, read_tokens
 from tunebook.digests import check_folder
 from tunebook.finetuning.devices import claim_device
 from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
@@ -36,7 +36,7 @@ def load(
         check_folder(args.adapter.parent, read_json(args.adapter.parent / "training.json")["digests"])
     model = load_finetuned(run, args.model, args.adapter)
     tokens = read_tokens(args.tokens, SPLIT)
-    return run, model, load_tokenizer(args.model), tokens, read_split(args.dataset, SPLIT)
+    return run, model, load_tokenizer(args.model), tokens, in_blocks(read_split(args.dataset, SPLIT), tokens)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -40,14 +40,14 @@ ROTARY = (
 
 @dataclass(frozen=True)
 class Positions:
-    """Tokens a model reads at most (`limit`), and those it was trained to read (`trained`); None: as many as you like."""
+    """Tokens a model reads at most (`limit`), and those it was trained to read (`trained`); None: no such number."""
 
     limit: int | None = None
     trained: int | None = None
 
     @property
     def most(self) -> int | None:
-        """Tokens that may be given to the model with any sense."""
+        """Tokens that the model reads well."""
         return self.limit or self.trained
 
 

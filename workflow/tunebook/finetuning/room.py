@@ -84,7 +84,7 @@ def _rows_problem(longest: int, key: str, positions: Positions, spec: Mapping[st
 
 
 def _answers_problem(prompt: int, new: int, positions: Positions) -> list[str]:
-    """The last new token is read by nobody, and takes no position."""
+    """The last new token is never fed back to the model, so it takes no position."""
     if positions.limit is None or prompt + new - 1 <= positions.limit:
         return []
     most = positions.limit - prompt + 1

@@ -18,7 +18,7 @@ MARKED = re.compile(f"{OPEN}(.*?){CLOSE}", re.DOTALL)
 
 
 def added_tokens(tokenizer: PreTrainedTokenizerBase, *, special: bool = False) -> list[str]:
-    """Tokens that stand beside the vocabulary of texts; with `special`, those that are no text at all."""
+    """The tokenizer's added tokens; with `special`, only the special ones. White space is left out."""
     added = [token for token in tokenizer.added_tokens_decoder.values() if token.special or not special]
     return [token.content for token in added if token.content.strip()]
 

@@ -163,7 +163,7 @@ def diagnose_run(experiment: Experiment, run: Run) -> tuple[Verdict, ...]:
 
 def validated_words(experiment: Experiment, run: Run) -> str:
     """Which rows a run's validation losses are over, in words."""
-    used, rows = experiment.validated_rows(run), experiment.profile["splits"]["validation"]
+    used, rows = experiment.validated_rows(run), experiment.lengths["validation"]["rows"]
     return f"{'all' if used == rows else f'the first {integer(used)} of'} {integer(rows)} validation rows"
 
 

@@ -156,7 +156,7 @@ class Experiment:
 
     def validated_rows(self, run: Run) -> int:
         """How many rows a run's validation losses are over: the first ones of the split, where its config says so."""
-        rows = self.profile["splits"]["validation"]
+        rows = self.lengths["validation"]["rows"]
         return min(rows, run.spec["training"]["max_validation_rows"] or rows)
 
     def split_lengths(self) -> dict[str, dict[str, Any]]:
