@@ -41,7 +41,6 @@ LABELS = ("good", "bad", "so-so")
 SHORT = {  # what `make test` runs: each task, each method, and the heads that are built in a way of their own
     ("llama", "causal-lm", "int8-lora"),
     ("bart", "seq2seq-lm", "full"),
-    ("t5", "seq2seq-lm", "qlora"),
     ("mamba", "causal-lm", "lora"),
     ("distilbert", "sequence-classification", "lora"),
     ("deberta-v2", "sequence-classification", "int8-lora"),
