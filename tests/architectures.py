@@ -9,7 +9,13 @@ from typing import Any
 from tunebook.cost.architectures import Architecture, read_architecture
 from tunebook.cost.traces import file_of, is_traced, write_trace
 
-WIDE = {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 600}
+WIDE = {
+    "hidden_size": 128,
+    "intermediate_size": 320,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "vocab_size": 600,
+}
 GROUPED = {**WIDE, "num_key_value_heads": 2, "head_dim": 32}
 POSITIONS = {"max_position_embeddings": 64}
 BART = {"d_model": 128, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4, "decoder_attention_heads": 4,

@@ -75,7 +75,9 @@ def lines_of(study: Path, models: Path) -> list[Line]:
         command = [sys.executable, "-m", "tunebook", "trace", "--study", str(study), "--models", str(models)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise TunebookError(f"the models could not be traced: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
+            raise TunebookError(
+                f"the models could not be traced: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
+            )
     return [_line(run, seeds_of(study, run), models) for run in runs]
 
 

@@ -49,7 +49,9 @@ def trace_shipped() -> int:
 def arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--study", type=Path, help="study.json")
-    what.add_argument("--shipped", action="store_true", help="the architectures that Tunebook ships, after a change of the code")
+    what.add_argument(
+        "--shipped", action="store_true", help="the architectures that Tunebook ships, after a change of the code"
+    )
     parser.add_argument("--models", type=Path, default=Path("results/models"), help="folder of the fetched models")
 
 

@@ -294,7 +294,9 @@ def from_json(text: str) -> Program:
     calls, blocks, weights, constants, cached, predictions, vocabulary, *names = json.loads(text)
     return Program(
         calls=tuple(Call(block, *told[:1], *(tuple(each) for each in told[1:2]), *told[2:]) for block, *told in calls),
-        blocks=tuple(Block(tuple(map(_op, ops)), *(tuple(map(_stored, each)) for each in rest)) for ops, *rest in blocks),
+        blocks=tuple(
+            Block(tuple(map(_op, ops)), *(tuple(map(_stored, each)) for each in rest)) for ops, *rest in blocks
+        ),
         weights=tuple(map(_stored, weights)),
         constants=tuple(map(_made, constants)),
         cached=tuple(map(_made, cached)),
@@ -315,7 +317,11 @@ def _stored(told: list[Any]) -> Stored:
 def _op(told: list[Any]) -> Op:
     do, inputs, *rest = told
     made = tuple(map(_made, rest[0])) if rest else ()
-    kept = tuple(tuple(one if isinstance(one, int) else _made(one) for one in each) for each in rest[1]) if rest[1:] else ()
+    kept = (
+        tuple(tuple(one if isinstance(one, int) else _made(one) for one in each) for each in rest[1])
+        if rest[1:]
+        else ()
+    )
     shared = tuple(map(_made, rest[2])) if rest[2:] else ()
     attention = _attention(rest[8]) if rest[8:] else None
     return Op(do, tuple(inputs), made, kept, shared, *rest[3:8], attention=attention)

@@ -106,7 +106,9 @@ class Tape:
         """Note a weight of the model, as the method holds it."""
         setting = self.setting
         layer = name.rpartition(".")[0]
-        quantized = bool(setting.quantization) and linear and not is_spared(layer, (*setting.skip_modules, *self.spared))
+        quantized = (
+            bool(setting.quantization) and linear and not is_spared(layer, (*setting.skip_modules, *self.spared))
+        )
         elements = math.prod(shape)
         held = _quantized_bytes(setting.quantization, *shape) if quantized else elements * setting.plain_bytes
         copied = self._is_saved_whole(name)  # peft trains a copy

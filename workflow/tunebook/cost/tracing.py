@@ -45,7 +45,9 @@ def trace(config: dict[str, Any], task: str, *, encoder_decoder: bool = False) -
         raise
     except Exception as error:  # whatever a model's code does not do without data
         words = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise TunebookError(f"models of type {built.model_type} cannot be traced: {words}; rehearse the run instead") from None
+        raise TunebookError(
+            f"models of type {built.model_type} cannot be traced: {words}; rehearse the run instead"
+        ) from None
     if first != second:
         raise TunebookError(
             f"models of type {built.model_type} cannot be traced: the sizes of their tensors do not follow from rows and lengths "
@@ -111,9 +113,15 @@ def _sizes(model: torch.nn.Module, config: Any, task: str, point: int) -> Batch:
     most = min([MOST, *(limit for limit in positions if isinstance(limit, int) and limit > FEWEST)])
     primes = [n for n in range(most, FEWEST - 1, -1) if all(n % d for d in range(2, int(n**0.5) + 1))]
     free = [n for n in primes if not any(side % n == 0 for side in sides)]
-    clash = any(side % n == 0 for side in sides - {LABELS} for n in (*ROWS, LABELS if task == "sequence-classification" else ROWS[0]))
+    clash = any(
+        side % n == 0
+        for side in sides - {LABELS}
+        for n in (*ROWS, LABELS if task == "sequence-classification" else ROWS[0])
+    )
     if len(free) < 4 or clash:
-        raise TunebookError(f"models of type {config.model_type} cannot be traced with {most} positions; rehearse the run instead")
+        raise TunebookError(
+            f"models of type {config.model_type} cannot be traced with {most} positions; rehearse the run instead"
+        )
     return Batch(ROWS[point], free[2 * point], free[2 * point + 1])
 
 
@@ -142,9 +150,7 @@ def _cached(model: torch.nn.Module, inputs: dict[str, torch.Tensor], recorder: R
     kept = model.eval()(**inputs, use_cache=True).past_key_values
     model.train()
     parts = [kept.self_attention_cache, kept.cross_attention_cache] if model.config.is_encoder_decoder else [kept]
-    return tuple(
-        recorder.made(each) for part in parts for layer in part.layers for each in (layer.keys, layer.values)
-    )
+    return tuple(recorder.made(each) for part in parts for layer in part.layers for each in (layer.keys, layer.values))
 
 
 def _spared(model: torch.nn.Module, task: str) -> tuple[str, ...]:
@@ -292,7 +298,9 @@ class Recorder(TorchFunctionMode):
         do = {"layer_norm": "layer_norm", "to": "cast", "float": "cast", "type_as": "cast"}.get(name, "operation")
         self._add(Op(do, tuple(refs.values()), made, tuple(kept), shared=tuple(made for _, made in shared)))
 
-    def _derivatives(self, func: Callable, flat: list[Any], shape: Any, places: list[int]) -> list[list[tuple[str, Any]]]:
+    def _derivatives(
+        self, func: Callable, flat: list[Any], shape: Any, places: list[int]
+    ) -> list[list[tuple[str, Any]]]:
         """What the derivative by each input keeps, and, at the end, the new tensors that all of them share, such as a norm's
         mean: with a gradient for all inputs there are fewer of them than for each alone together."""
         trained = [place for place in places if flat[place].requires_grad]
@@ -356,9 +364,13 @@ class Recorder(TorchFunctionMode):
 
     # --- the program
 
-    def program(self, logits: torch.Tensor, cached: tuple[Made, ...], spared: tuple[str, ...], heads: tuple[str, ...]) -> Program:
+    def program(
+        self, logits: torch.Tensor, cached: tuple[Made, ...], spared: tuple[str, ...], heads: tuple[str, ...]
+    ) -> Program:
         """What was recorded; layers that are alike are one block."""
-        matrices = {self.weights[key] for key, (name, _) in self.linear.items() if self.weights[key] == f"{name}.weight"}
+        matrices = {
+            self.weights[key] for key, (name, _) in self.linear.items() if self.weights[key] == f"{name}.weight"
+        }
         left = {n: Stored(n, tuple(p.shape), n in matrices) for n, p in self.model.named_parameters()}
         blocks: dict[Block, int] = {}
         calls = []
