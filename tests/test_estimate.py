@@ -18,7 +18,8 @@ from tunebook.cost.advice import advice
 from tunebook.cost.architectures import SHIPPED, read_architecture, shipped
 from tunebook.cost.machine import Machine, gpu_in
 from tunebook.cost.memory import batch_of, estimate, setting_of
-from tunebook.cost.program import from_json, play, to_json
+from tunebook.cost.program import play
+from tunebook.cost.program_json import from_json, to_json
 from tunebook.cost.tape import Setting
 from tunebook.cost.traces import program_of, shapes_of, shipped_file
 from tunebook.errors import TunebookError
