@@ -19,7 +19,10 @@ from tunebook.cost.advice import advice
 from tunebook.cost.architectures import SHIPPED, read_architecture, shipped
 from tunebook.cost.machine import Machine, gpu_in
 from tunebook.cost.memory import batch_of, estimate, setting_of
+from tunebook.cost.program import play
+from tunebook.cost.program_json import from_json, to_json
 from tunebook.cost.tape import Setting
+from tunebook.cost.traces import program_of, shapes_of, shipped_file
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
 from tunebook.finetuning.batching import Collator
@@ -28,22 +31,28 @@ from tunebook.finetuning.scoring import summed_loss
 from tunebook.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = list(architectures.CONFIGS)
-KEPT_ALONE = ("decoder", "lm_head", "cls")  # of the assembled model, as the miniature study has it
+KEPT_ALONE = ("decoder",)  # of the assembled model, as the miniature study has it
+
+
+SHORT = ("llama", "gpt2", "t5", "bert", "roberta")  # for `make test`; the others are slow
+FAMILIES = [pytest.param(name, marks=[] if name in SHORT else pytest.mark.slow) for name in architectures.CONFIGS]
 
 
 @pytest.fixture(scope="module")
 def fetched(tmp_path_factory):
-    """Family -> (architecture's path, folder of a model with random weights)."""
-    folder = tmp_path_factory.mktemp("random")
-    models = {}
-    for family in FAMILIES:
-        named = architectures.written(folder, family)
-        source = {"type": "random", "architecture": named, "seed": 0}
-        spec = {"name": family, "task": architectures.task_of(family), "source": source, "licence": "none"}
-        fetch_model({**spec, "encoder_decoder": family == "bert"}, folder / family)
-        models[family] = (named, folder / family)
-    return models
+    """Family -> (its architecture, traced; folder of a model with random weights)."""
+    folder, models = tmp_path_factory.mktemp("random"), {}
+
+    def fetch(family):
+        if family not in models:
+            architecture = architectures.read(folder, family)
+            source = {"type": "random", "architecture": str(architecture.origin), "seed": 0}
+            spec = {"name": family, "task": architectures.task_of(family), "source": source, "licence": "none"}
+            fetch_model({**spec, "encoder_decoder": family == "bert"}, folder / family)
+            models[family] = (architecture, folder / family)
+        return models[family]
+
+    return fetch
 
 
 def built(run, folder):
@@ -51,12 +60,19 @@ def built(run, folder):
     return add_adapter(load_model(run, folder, dropout=run["training"]["dropout"]), run)
 
 
+def methods_of(family):
+    """New heads that an adapter does not save whole are no part of the estimate."""
+    return (
+        ["full"] if family in architectures.ENCODERS and family != "roberta" else ["full", "lora", "int8-lora", "qlora"]
+    )
+
+
 @pytest.mark.parametrize("method", ["full", "lora", "int8-lora", "qlora"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sizes_are_those_of_the_model(fetched, family, method):
-    named, folder = fetched[family]
+    architecture, folder = fetched(family)
     run = architectures.run_of(family, method, skip_modules=KEPT_ALONE if family == "bert" else ())
-    model, found = built(run, folder), estimate(run, read_architecture(named), gpu=False)
+    model, found = built(run, folder), estimate(run, architecture, gpu=False)
     size = size_of(model)
     assert found.parameters == size["parameters"]
     assert found.trainable_parameters == size["trainable_parameters"]
@@ -68,11 +84,12 @@ def test_sizes_are_those_of_the_model(fetched, family, method):
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_sizes_of_a_classifier_are_those_of_the_model(tmp_path, family, method):
-    named, run = architectures.written(tmp_path, family), architectures.run_of(family, method, labels=("a", "b", "c"))
-    source = {"type": "random", "architecture": named, "seed": 0}
+    run = architectures.run_of(family, method, labels=("a", "b", "c"))
+    architecture = architectures.read(tmp_path, family, task=run["task"])
+    source = {"type": "random", "architecture": str(architecture.origin), "seed": 0}
     spec = {"name": family, "task": run["task"], "source": source, "licence": "none", "encoder_decoder": False}
     fetch_model(spec, tmp_path / family)
-    size, found = size_of(built(run, tmp_path / family)), estimate(run, read_architecture(named), gpu=False)
+    size, found = size_of(built(run, tmp_path / family)), estimate(run, architecture, gpu=False)
     assert found.parameters == size["parameters"]
     assert found.trainable_parameters == size["trainable_parameters"]
 
@@ -106,30 +123,32 @@ def kept_bytes(model, run) -> int:
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])  # an int8 layer keeps its input where no hook sees it
 @pytest.mark.parametrize("family", FAMILIES)
 def test_activations_are_those_that_autograd_keeps(fetched, family, method):
-    named, folder = fetched[family]
+    architecture, folder = fetched(family)
     lengths = {"max_length": 24, "max_target_length": 7, "per_device_train_batch_size": 2}
     run = architectures.run_of(family, method, skip_modules=KEPT_ALONE if family == "bert" else (), **lengths)
-    assert kept_on_paper(run, named) == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
+    assert kept_on_paper(run, architecture) == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
 
 
-def kept_on_paper(run, named) -> int:
-    config, setting = read_architecture(named).config, setting_of(run, gpu=False)
-    trace = play(config, setting, batch_of(run, 2), encoder_decoder=run["model"]["encoder_decoder"])
+def kept_on_paper(run, architecture) -> int:
+    program = program_of(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
+    trace = play(program, setting_of(run, gpu=False), batch_of(run, 2))
     return trace.tape.activation_bytes + 4 * trace.predictions * trace.vocabulary  # the loss keeps its log-softmax
 
 
 @pytest.mark.parametrize("family", ["opt", "t5"])
 def test_a_run_without_dropout_keeps_less(fetched, family):
-    named, folder = fetched[family]
+    architecture, folder = fetched(family)
     lengths = {"max_length": 24, "max_target_length": 7, "per_device_train_batch_size": 2}
     run = architectures.run_of(family, dropout=0.0, **lengths)
-    assert kept_on_paper(run, named) == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
-    assert kept_on_paper(run, named) < 0.95 * kept_on_paper(architectures.run_of(family, **lengths), named)
+    assert kept_on_paper(run, architecture) == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
+    assert kept_on_paper(run, architecture) < 0.95 * kept_on_paper(
+        architectures.run_of(family, **lengths), architecture
+    )
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused", "sgd", "adafactor"])
 def test_optimizer_bytes_are_those_of_its_state(fetched, optim):
-    named, folder = fetched["llama"]
+    architecture, folder = fetched("llama")
     run = architectures.run_of("llama", "full", optim=optim)
     model = built(run, folder)
     from transformers.optimization import Adafactor
@@ -144,19 +163,44 @@ def test_optimizer_bytes_are_those_of_its_state(fetched, optim):
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    found = estimate(run, read_architecture(named), gpu=False)
+    found = estimate(run, architecture, gpu=False)
     assert found.optimizer_bytes == pytest.approx(optimizer_bytes(optimizer), rel=0.01, abs=1000)
 
 
-@pytest.mark.parametrize("name", shipped())
-def test_shipped_architectures_have_the_parameters_that_they_say(name):
+SHIPPED_SHAPES = [(name, shape) for name in shipped() for shape in shapes_of(read_architecture(name))]
+
+
+@pytest.mark.parametrize(("name", "shape"), SHIPPED_SHAPES)
+def test_shipped_architectures_have_the_parameters_that_they_say(name, shape):
     told = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
-    kind = told["config"]["model_type"]
-    task = {"t5": "seq2seq-lm", "bert": "sequence-classification"}.get(kind, "causal-lm")
-    setting = Setting(task=task, dtype="float32", quantization=None, adapter=None, mixed=False, gpu=False)
-    run = architectures.run_of("llama")
-    weights = play(told["config"], setting, batch_of(run, 1)).tape.weights
-    assert sum(weight.elements for weight in weights if not weight.name.startswith("classifier")) == told["parameters"]
+    setting = Setting(task=shape["task"], dtype="float32", quantization=None, adapter=None, mixed=False, gpu=False)
+    program = program_of(read_architecture(name), **shape)
+    weights = play(program, setting, batch_of(architectures.run_of("llama"), 1)).tape.weights
+    if not shape["encoder_decoder"]:  # which is made of two
+        assert (
+            sum(weight.elements for weight in weights if not weight.name.startswith("classifier")) == told["parameters"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [pytest.param(*one, marks=pytest.mark.slow if one[0] != "minilm-l6-v2" else []) for one in SHIPPED_SHAPES],
+)
+def test_shipped_traces_are_in_step_with_the_code(name, shape):
+    from tunebook.cost.tracing import trace
+
+    made = trace(read_architecture(name).config, **shape)
+    assert from_json(to_json(made)) == made
+    assert shipped_file(name, **shape).read_text().strip() == to_json(made), "python -m tunebook trace --shipped"
+
+
+def test_a_model_that_cannot_be_traced_is_said_to_be_so():
+    from tunebook.cost.tracing import trace
+
+    with pytest.raises(TunebookError, match=r"models of type mixtral cannot be traced: .*; rehearse the run instead"):
+        trace({"model_type": "mixtral", **architectures.GROUPED, "num_local_experts": 4}, "causal-lm")
+    with pytest.raises(TunebookError, match="models of type bert have no head for seq2seq-lm"):
+        trace(architectures.CONFIGS["bert"], "seq2seq-lm")
 
 
 def test_checkpointing_and_smaller_batches_hold_less():
@@ -233,9 +277,9 @@ def test_a_model_of_unknown_shape_is_a_line_that_says_how_to_mend_it(tmp_path):
     assert "not known: model writer" in stage.table(list(lines.values()))
     (tmp_path / "models" / "writer").mkdir(parents=True)
     config = tmp_path / "models" / "writer" / "config.json"
-    config.write_text(json.dumps({"model_type": "mamba"}))
+    config.write_text(json.dumps({"model_type": "nothing-known"}))
     lines = stage.lines_of(tmp_path / "study.json", tmp_path / "models")
-    assert any("models of type mamba are not known to the estimate" in line.problem for line in lines)
+    assert any("models of type nothing-known are not known to transformers" in line.problem for line in lines)
     config.write_text(json.dumps(architectures.CONFIGS["llama"]))
     lines = stage.lines_of(tmp_path / "study.json", tmp_path / "models")
     assert next(line for line in lines if line.run["model"]["name"] == "writer").cpu.peak_bytes > 0

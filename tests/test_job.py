@@ -16,10 +16,11 @@ from tests import architectures
 from tests.checkout import checkout, log_of, run
 from tunebook.configuration.validation import validate
 from tunebook.cost.architectures import read_architecture
-from tunebook.cost.families import Batch, play
 from tunebook.cost.job import SPARE, UNKNOWN_MB, Pace, memory_mb, paces, runtime_minutes
 from tunebook.cost.memory import estimate, inference_bytes, setting_of
+from tunebook.cost.program import Batch, play
 from tunebook.cost.study import architecture_of
+from tunebook.cost.traces import program_of
 from tunebook.fetch_model import fetch_model
 from tunebook.finetuning.models import load_model
 from tunebook.records import read_json
@@ -64,11 +65,13 @@ def test_what_the_estimate_does_not_know_asks_for_a_fixed_figure(paper, tmp_path
     assert {memory_mb(stage, run, tmp_path, **LENGTHS, gpus=1) for stage in ("train", "evaluate")} == {UNKNOWN_MB}
 
 
-@pytest.mark.parametrize("family", architectures.CONFIGS)
+@pytest.mark.parametrize("family", ["llama", "opt", "falcon", "t5", "bert", "bart", "gpt2"])
 def test_keys_and_values_of_answers_are_those_that_the_model_keeps(tmp_path, family):
-    named, run = architectures.written(tmp_path, family), architectures.run_of(family, "full")
+    architecture, run = architectures.read(tmp_path, family), architectures.run_of(family, "full")
     spec = {"name": family, "task": run["task"], "encoder_decoder": run["model"]["encoder_decoder"], "licence": "none"}
-    fetch_model({**spec, "source": {"type": "random", "architecture": named, "seed": 0}}, tmp_path / "model")
+    fetch_model(
+        {**spec, "source": {"type": "random", "architecture": str(architecture.origin), "seed": 0}}, tmp_path / "model"
+    )
     model = load_model(run, tmp_path / "model").eval()
     ids = torch.arange(4, 24).reshape(2, 10)
     inputs = {"decoder_input_ids": ids[:, :6]} if run["task"] == "seq2seq-lm" else {}
@@ -81,12 +84,8 @@ def test_keys_and_values_of_answers_are_those_that_the_model_keeps(tmp_path, fam
         for layer in part.layers
         for each in (layer.keys, layer.values)
     )
-    tape = play(
-        read_architecture(named).config,
-        setting_of(run, gpu=False),
-        Batch(2, 10, 6),
-        encoder_decoder=run["model"]["encoder_decoder"],
-    ).tape
+    program = program_of(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
+    tape = play(program, setting_of(run, gpu=False), Batch(2, 10, 6)).tape
     assert tape.cached == kept
 
 

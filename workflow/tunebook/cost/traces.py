@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.cost.architectures import SHIPPED, Architecture
-from tunebook.cost.program import Program, from_json, to_json
+from tunebook.cost.program import Program
+from tunebook.cost.program_json import from_json, to_json
 from tunebook.errors import TunebookError
 from tunebook.records import identity_of, write_text
 
