@@ -27,6 +27,7 @@ from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
 from tunebook.finetuning.batching import Collator
 from tunebook.finetuning.models import add_adapter, load_model, optimizer_bytes, quiet_libraries, size_of
+from tunebook.finetuning.output_head import output_head
 from tunebook.finetuning.scoring import summed_loss
 from tunebook.resolve import resolve
 
@@ -115,6 +116,8 @@ def kept_bytes(model, run) -> int:
         for length, target in zip(lengths, targets, strict=True)
     ]
     batch = Collator(task=run["task"], pad_id=0, decoder_start_id=0)(rows)
+    if run["task"] == "causal-lm":
+        output_head(model)  # it is tried once, which keeps nothing
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         summed_loss(model, batch, run["task"])
     return sum(size for size, _ in kept.values())

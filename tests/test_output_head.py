@@ -17,6 +17,7 @@ ADAPTERS = {
     "lora on the head": {"target_modules": ["q_proj", "lm_head"]},
     "head trained whole": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
 }
+PROMPTS = {"prompt tuning": "PromptTuningConfig", "prefix tuning": "PrefixTuningConfig"}
 
 
 def loss_and_gradients(model, loss) -> tuple[float, dict[str, torch.Tensor]]:
@@ -34,8 +35,8 @@ def of_all_logits(model) -> torch.Tensor:
 def assert_same(model) -> None:
     """Loss and gradients by both ways, and that the head computes less than all positions."""
     expected, gradients = loss_and_gradients(model, of_all_logits(model))
-    computed = []
-    head = model.get_output_embeddings()
+    assert output_head(model) is not None, "this model takes the old way"
+    computed, head = [], model.get_output_embeddings()
     with head.register_forward_hook(lambda layer, given, output: computed.append(output.numel() // output.shape[-1])):
         found, ours = loss_and_gradients(model, summed_loss(model, BATCH, "causal-lm"))
     assert found == pytest.approx(expected, rel=1e-5)
@@ -55,8 +56,6 @@ def test_loss_and_gradient_are_those_of_all_logits(monkeypatch, name, chunk_byte
         pytest.skip("one token a chunk is tried with three heads")
     monkeypatch.setattr(names, "CHUNK_BYTES", chunk_bytes)
     model = causal_model(name)
-    assert output_head(model) is not None, "this architecture takes the old way"
-    output_head(model)
     assert_same(model)
     losses, found_rows = supervised_losses(model, BATCH, "causal-lm")
     assert losses.sum().item() == pytest.approx(of_all_logits(model).item(), rel=1e-5)
@@ -76,7 +75,28 @@ def test_adapted_heads_keep_their_meaning(name, adapter):
     for parameter_name, parameter in model.named_parameters():
         if "lora_B" in parameter_name:
             torch.nn.init.normal_(parameter, std=0.1)  # they start at zero
-    assert output_head(model) is not None
+    assert_same(model.eval())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of peft
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_positions_that_a_prompt_adapter_adds_are_not_scored(kind):
+    import peft
+
+    config = getattr(peft, PROMPTS[kind])(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    assert_same(peft.get_peft_model(causal_model("llama"), config).eval())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of peft
+def test_an_adapter_that_is_added_later_is_trained():
+    """The head is tried again where other parameters are trained than before."""
+    from peft import LoraConfig, get_peft_model
+
+    model = causal_model("llama").requires_grad_(False)
+    assert output_head(model).weights == ()
+    model = get_peft_model(
+        model, LoraConfig(task_type="CAUSAL_LM", target_modules=["lm_head"], init_lora_weights=False)
+    )
     assert_same(model.eval())
 
 

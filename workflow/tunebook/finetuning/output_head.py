@@ -140,14 +140,15 @@ TRIED = "_tunebook_output_head"  # the attribute of a model that keeps what was 
 def output_head(model: torch.nn.Module) -> OutputHead | None:
     """The output head of a causal model, or of what wraps one; None where the model's own logits are needed.
 
-    It is tried once: a few tokens must give the same logits by both ways, or the head is not used. Call it once the model
-    has its adapter.
+    It is tried when first asked for, and again where other parameters are trained than then: a few tokens must give the same
+    logits by both ways, or the head is not used.
     """
     unwrapped = getattr(model, "module", model)  # of DistributedDataParallel
     lm = unwrapped.get_base_model() if hasattr(unwrapped, "get_base_model") else unwrapped
-    if not hasattr(lm, TRIED):
-        setattr(lm, TRIED, _tried(unwrapped, lm))
-    return getattr(lm, TRIED)
+    trained = [id(parameter) for parameter in unwrapped.parameters() if parameter.requires_grad]
+    if getattr(lm, TRIED, (None, None))[0] != trained:
+        setattr(lm, TRIED, (trained, _tried(unwrapped, lm)))
+    return getattr(lm, TRIED)[1]
 
 
 def _tried(model: torch.nn.Module, lm: torch.nn.Module) -> OutputHead | None:
