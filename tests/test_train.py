@@ -14,11 +14,12 @@ from tests.stages import prepared, trained
 from tunebook import __main__ as command_line
 from tunebook import train
 from tunebook.data.splits import read_tokens
+from tunebook.digests import digests_of
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.models import load_finetuned
 from tunebook.finetuning.scoring import mean_over_tokens, score
 from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.records import read_json
+from tunebook.records import read_json, write_json
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "int8-lora", "qlora"])
@@ -182,6 +183,8 @@ def test_a_loss_that_is_no_number_stops_with_its_step_and_publishes_nothing(tmp_
     tensors = safetensors.numpy.load_file(weights)
     tensors["model.norm.weight"][:] = numpy.nan
     safetensors.numpy.save_file(tensors, weights, metadata={"format": "pt"})
+    provenance = places["model"] / "provenance.json"  # as if these weights had been fetched
+    write_json(provenance, read_json(provenance) | {"digests": digests_of(places["model"])})
     assert command_line.main([str(a) for a in _train(places)]) == 2
     assert "at step 1" in capsys.readouterr().err
     assert not (places["results"] / "runs/words/lora/seed-0/adapter").exists()

@@ -60,6 +60,11 @@ def digests_of(folder: Path) -> dict[str, str]:
     }
 
 
+def digest_of(digests: dict[str, str]) -> str:
+    """One SHA-256 for a folder: over the names and digests of its files, in the order of their names."""
+    return hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
+
+
 def damage(folder: Path, digests: dict[str, str]) -> list[str]:
     """What is wrong with files that a record describes, a line for each: missing, or other bytes."""
     problems = []

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunebook.data.splits import read_tokens
-from tunebook.digests import check_folder, digests_of, sha256_of
+from tunebook.digests import check_folder, digest_of, digests_of, sha256_of
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
 from tunebook.finetuning.batching import collator_for
@@ -302,7 +302,7 @@ def _digests(args: argparse.Namespace) -> dict[str, str]:
     digests = {name: read_json(record)["digests"] for name, record in records.items()}
     for name, record in records.items():
         check_folder(record.parent, digests[name])
-    return {name: identity_of(files) for name, files in digests.items()}
+    return {name: digest_of(files) for name, files in digests.items()}
 
 
 def _is_published(output: Path, work: Path) -> bool:
