@@ -137,7 +137,15 @@ def test_the_readmes_study_is_estimated_at_once(tmp_path):
 
 def test_readme_has_an_example_of_each_kind():
     datasets = [dataset for text in EXAMPLES for dataset in yaml.safe_load(text).get("datasets", {}).values()]
-    assert [dataset["format"]["type"] for dataset in datasets] == ["csv", "delimited", "jsonl", "json", "jsonl", "text", "csv"]
+    assert [dataset["format"]["type"] for dataset in datasets] == [
+        "csv",
+        "delimited",
+        "jsonl",
+        "json",
+        "jsonl",
+        "text",
+        "csv",
+    ]
     shapes = [
         next(key for key in ("label", "completion", "messages", "text") if key in styled(each)) for each in datasets
     ]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tunebook.cost.families import play
 
 from tests import architectures
 from tests.configs import changed, valid_config
