@@ -36,6 +36,8 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every step that int8 multiplies in float16
     warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|peft|bitsandbytes|torch)")
+    # peft sets it by itself for GPT-2's layers, whose weights are transposed
+    warnings.filterwarnings("ignore", category=UserWarning, message="fan_in_fan_out is set to False")
     # peft 0.21 applies these patterns, which it makes itself for experts, and looks for them among layers only
     warnings.filterwarnings("ignore", category=RuntimeWarning, message="The following (rank|alpha)_pattern keys")
 
