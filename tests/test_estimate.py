@@ -69,6 +69,8 @@ def methods_of(family):
 @pytest.mark.parametrize("method", ["full", "lora", "int8-lora", "qlora"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sizes_are_those_of_the_model(fetched, family, method):
+    if method not in methods_of(family):
+        pytest.skip("new layers of its head get an adapter, and peft saves none of them")
     architecture, folder = fetched(family)
     run = architectures.run_of(family, method, skip_modules=KEPT_ALONE if family == "bert" else ())
     model, found = built(run, folder), estimate(run, architecture, gpu=False)
@@ -109,8 +111,10 @@ def kept_bytes(model, run) -> int:
     training = run["training"]
     lengths = [training["max_length"] - row % 2 for row in range(training["per_device_train_batch_size"])]
     targets = [training["max_target_length"]] * len(lengths) if run["task"] == "seq2seq-lm" else lengths
+    first = 0 if run["task"] == "sequence-classification" else 4
+    targets = [1] * len(lengths) if first == 0 else targets
     rows = [
-        {"input_ids": list(range(4, 4 + length)), "labels": list(range(4, 4 + target))}
+        {"input_ids": list(range(4, 4 + length)), "labels": list(range(first, first + target))}
         for length, target in zip(lengths, targets, strict=True)
     ]
     batch = Collator(task=run["task"], pad_id=0, decoder_start_id=0)(rows)
@@ -123,6 +127,8 @@ def kept_bytes(model, run) -> int:
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])  # an int8 layer keeps its input where no hook sees it
 @pytest.mark.parametrize("family", FAMILIES)
 def test_activations_are_those_that_autograd_keeps(fetched, family, method):
+    if method not in methods_of(family):
+        pytest.skip("new layers of its head get an adapter, and peft saves none of them")
     architecture, folder = fetched(family)
     lengths = {"max_length": 24, "max_target_length": 7, "per_device_train_batch_size": 2}
     run = architectures.run_of(family, method, skip_modules=KEPT_ALONE if family == "bert" else (), **lengths)

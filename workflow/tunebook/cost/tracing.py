@@ -95,7 +95,8 @@ def _built(config: Any, task: str) -> torch.nn.Module:
         model = AUTO_CLASSES[task].from_config(config, dtype=OWN)
     model.tie_weights()
     head = model.get_output_embeddings()
-    if config.tie_word_embeddings is False and head is not None and head.weight is model.get_input_embeddings().weight:
+    untied = getattr(config, "tie_word_embeddings", True) is False
+    if untied and head is not None and head.weight is model.get_input_embeddings().weight:
         head.weight = torch.nn.Parameter(torch.empty_like(head.weight))  # as its files have it
     return model.requires_grad_(True).train()
 
