@@ -34,7 +34,9 @@ def trace(config: dict[str, Any], task: str, *, encoder_decoder: bool = False) -
     """
     built = _config(config, task, encoder_decoder=encoder_decoder)
     try:
-        first, second = (_recorded(built, task, point) for point in (0, 1))
+        first, second = (
+            _recorded(built, task, point, untied=config.get("tie_word_embeddings") is False) for point in (0, 1)
+        )
     except TunebookError:
         raise
     except Exception as error:  # whatever a model's code does not do without data
@@ -66,7 +68,7 @@ def _config(config: dict[str, Any], task: str, *, encoder_decoder: bool) -> Any:
     return built
 
 
-def _recorded(config: Any, task: str, point: int) -> Program:
+def _recorded(config: Any, task: str, point: int, *, untied: bool) -> Program:
     """One pass. `point`: which of two sizes it has."""
     config = copy.deepcopy(config)
     marks = {}
@@ -76,7 +78,7 @@ def _recorded(config: Any, task: str, point: int) -> Program:
             setattr(config, key, MARK + number * MARK_STEP)
     config.pad_token_id = 0 if getattr(config, "pad_token_id", None) is None else config.pad_token_id
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model = _built(config, task)
+        model = _built(config, task, untied=untied)
         batch = _sizes(model, config, task, point)
         recorder = Recorder(model, batch, marks, labels=task == "sequence-classification")
         inputs = _inputs(model, batch)
@@ -86,16 +88,20 @@ def _recorded(config: Any, task: str, point: int) -> Program:
     return recorder.program(logits, cached, _spared(model, task), _heads(model, task))
 
 
-def _built(config: Any, task: str) -> torch.nn.Module:
+def _built(config: Any, task: str, *, untied: bool) -> torch.nn.Module:
     from transformers.initialization import no_init_weights
 
     if config.model_type == "falcon":
         let_falcon_be_quantized()  # as for training
     with no_init_weights():
         model = AUTO_CLASSES[task].from_config(config, dtype=OWN)
+    if any(parameter.ndim > 2 and "experts" in name for name, parameter in model.named_parameters()):
+        raise TunebookError(
+            f"models of type {config.model_type} cannot be traced: the data decide which experts compute; rehearse the run instead"
+        )
     model.tie_weights()
     head = model.get_output_embeddings()
-    if config.tie_word_embeddings is False and head is not None and head.weight is model.get_input_embeddings().weight:
+    if untied and head is not None and head.weight is model.get_input_embeddings().weight:
         head.weight = torch.nn.Parameter(torch.empty_like(head.weight))  # as its files have it
     return model.requires_grad_(True).train()
 

@@ -40,6 +40,9 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, message="fan_in_fan_out is set to False")
     # peft 0.21 applies these patterns, which it makes itself for experts, and looks for them among layers only
     warnings.filterwarnings("ignore", category=RuntimeWarning, message="The following (rank|alpha)_pattern keys")
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, message="fan_in_fan_out is set to False"
+    )  # peft corrects it
 
 
 def use_allowed_cores(*, sharers: int = 1) -> None:
