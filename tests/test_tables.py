@@ -34,7 +34,7 @@ def test_one_line_a_run(study, tables):
     line = tables["runs"].iloc[0]
     assert line["base_text_loss"] - line["text_loss"] == pytest.approx(3.0 - study.runs[0].text_loss)
     assert (line["base_loss"], line["loss"]) == (3.5, study.runs[0].loss)  # with end tokens
-    assert line["loss_gain_low"] < line["loss_gain"] < line["loss_gain_high"]
+    assert line["text_loss_gain_low"] < line["text_loss_gain"] < line["text_loss_gain_high"]
 
 
 def test_losses_have_the_documented_columns(tables):
