@@ -17,7 +17,7 @@ HOSTILE = (
     "<script>document.title = 'owned'</script></td></table><img src=x onerror=alert(1)> **bold** {{ 7 * 7 }} "
     "\u202eright to left\u202c \U0001f9ea null\x00byte &amp; " + "x" * 5000
 )
-DRAWS = (0.5, 0.4, 0.6)  # what each draw of examples takes off the untouched model's loss
+DRAWS = (0.4, 0.5, 0.6)  # what each draw of examples takes off the untouched model's loss
 END = 0.5  # what the end tokens add to a loss
 VALIDATED = 12  # rows that validation losses are over, of `rows`
 METHODS = {
