@@ -211,7 +211,7 @@ def written(finished_study, tmp_path_factory):
         pandas.read_parquet(results / "datasets/lines/test.parquet")
     )
     lengths = read_json(results / "tokens/words/lengths.json")
-    found["tokens/{experiment}/lengths.json"] = {"max_length", *lengths["train"]}
+    found["tokens/{experiment}/lengths.json"] = {"max_length", "digests", *lengths["train"]}
     found["baselines/{experiment}.json"] = keys_of(read_json(results / "baselines/words.json"))
     models_record = read_json(models / "tiny" / "provenance.json")
     found[".../provenance.json"] = set(models_record) | set(
