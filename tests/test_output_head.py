@@ -46,7 +46,7 @@ def assert_same(model) -> None:
     for name in ours.keys() - gradients.keys():
         assert not ours[name].any()
     supervised = int((BATCH["labels"][:, 1:] != -100).sum())
-    assert sum(computed) <= supervised + len(BATCH["labels"])  # and the last position of each row, not used
+    assert sum(computed) <= supervised + len(BATCH["labels"])  # and the first position of each row, not used
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
