@@ -57,7 +57,8 @@ class OutputHead:
             kept.append(Hidden(output.last_hidden_state, output, cast))
 
         with self.body.register_forward_hook(keep):
-            model(**inputs, logits_to_keep=1)  # logits of the last position, which nobody needs
+            first = torch.zeros(1, dtype=torch.long, device=inputs["input_ids"].device)
+            model(**inputs, logits_to_keep=first)  # logits of the first position, which nobody needs
         if len(kept) != 1:
             raise LookupError(f"{type(self.body).__name__} gave its hidden states {len(kept)} times, not once")
         return kept[0]
