@@ -203,7 +203,7 @@ def test_a_template_has_a_budget(template, tmp_path, capsys):
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     told = prepared(tmp_path, template, "rows.jsonl", {"type": "jsonl"}, capsys)
     assert "the prompt template took" in told
-    assert COSTLY[template] in told
+    assert COSTLY[template] in told or "more than 1 s" in told  # whichever budget ends first
 
 
 @pytest.mark.parametrize(
