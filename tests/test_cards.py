@@ -44,7 +44,7 @@ def test_the_body_tells_measurements_arguments_data_and_limits(study):
     text = ModelCard(model_card(study, experiment, experiment.methods["full"][0], TEMPLATES)).text
     for words in (
         "All weights of **tiny**, finetuned on **lines**",
-        "| loss | 3.00 | 2.18 | 2.08 to 2.28 | 30 |",
+        "| loss of the text | 3.00 | 2.18 | 2.08 to 2.28 | 30 |",
         "| `learning_rate` | 0.001 |",
         "## Upload\n\n```\nhf upload",
         "`fake/model/` in the package `fake-wheel` 0.0.0 of the Python index",
@@ -156,5 +156,5 @@ def test_every_finetuned_run_has_both(tmp_path):
     run_stage("cards", "--study", folder / "study.json", "--templates", TEMPLATES)
     study = read_study(folder)
     assert all((run.folder / "model_card.md").exists() for run in study.runs)
-    assert len(list(folder.glob("runs/*/*/*/tensorboard/*"))) == len(study.runs)
+    assert len(list(folder.glob("runs/*/*/*/tensorboard/events*"))) == len(study.runs)
     assert not (study.experiments[0].base.folder / "model_card.md").exists()

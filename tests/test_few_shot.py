@@ -11,6 +11,7 @@ from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS, encode, spec_of
 from tunebook.finetuning.few_shot import NotRun, draw, score_after_examples, with_examples
 from tunebook.finetuning.models import load_model
+from tunebook.finetuning.output_head import output_head
 from tunebook.finetuning.scoring import score_tokens
 from tunebook.finetuning.tokenizers import load_tokenizer
 
@@ -121,6 +122,7 @@ def test_what_is_shared_is_read_once(tmp_path):
     run, rows = asked("llama", 2), FORMS["text"]
     tokens = encoded(rows[2:], tokenizer, run)
     lines = with_examples(run, model, tokenizer, tokens, rows[2:], rows[:2], 2)
+    output_head(model)  # it is tried once
     read = []
     model.register_forward_pre_hook(lambda _, __, given: read.append(given["input_ids"].shape[1]), with_kwargs=True)
     score_after_examples(model, lines, collator_for("causal-lm", tokenizer, model), 8)
@@ -137,7 +139,7 @@ def test_a_template_that_cannot_take_examples_is_told(tmp_path):
     with pytest.raises(
         NotRun, match="with examples before a row, the chat template refuses this conversation: too long"
     ):
-        with_examples(run, model, tokenizer, tokens, rows[2:], rows[:2])
+        with_examples(run, model, tokenizer, tokens, rows[2:], rows[:2], 2)
 
 
 def test_where_it_makes_no_sense_or_has_no_room_it_says_why(tmp_path):

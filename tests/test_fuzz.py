@@ -107,7 +107,7 @@ TABULAR = {
     "yaml": b"- question: a\n  answer: &x [1, {b: c}]\n- question: *x\n  answer: !!str 1\n",
     "python": b"rows = [{'question': 'a', 'answer': ('b', 1.5)}, {'question': None}]\n",
 }
-FORM = {"encoding": "utf-8", "delimiter": None, "names": [], "key": None}
+FORM = {"encoding": "utf-8", "delimiter": None, "quoting": None, "names": [], "key": None, "documents": "file"}
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:

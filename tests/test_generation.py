@@ -125,6 +125,7 @@ def test_nothing_that_the_model_came_with_changes_its_answers(tmp_path, family, 
             "lora_dropout": 0.0,
             "bias": "none",
             "target_modules": ["q_proj"],
+            "target_parameters": [],
             "modules_to_save": [],
         }
         model = add_adapter(model, run | {"adapter": lora}).eval()

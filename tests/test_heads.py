@@ -22,7 +22,7 @@ from tunebook.finetuning.heads import Head, find_head
 from tunebook.finetuning.labels import classes_of
 from tunebook.finetuning.models import load_model
 from tunebook.finetuning.tokenizers import load_tokenizer
-from tunebook.records import read_json
+from tunebook.records import read_json, write_json
 from tunebook.report import render
 from tunebook.reporting.head_words import head_words
 from tunebook.reporting.study_folder import read_study
@@ -153,7 +153,7 @@ def test_the_report_says_whose_head_it_is(tmp_path):
     file = folder / "runs/experiment-0/base/seed-0/evaluation.json"
     head = Head("checkpoint", ("classifier",), tuple(LABELS), "position", ("LABEL_0", "LABEL_1", "LABEL_2"))
     assert head_words(vars(head)) not in " ".join(render(finish(folder), TEMPLATES).split())
-    file.write_text(json.dumps(read_json(file) | {"head": vars(head)}), encoding="utf-8")
+    write_json(file, read_json(file) | {"head": vars(head)})
     assert head_words(vars(head)) in " ".join(render(read_study(folder), TEMPLATES).split())
 
 

@@ -30,7 +30,7 @@ IMPORTED = {  # stage -> the heavy modules that it imports before it reads its c
     "estimate": set(),
     "schema": set(),
     "tokenize": {"pandas", "pyarrow"},
-    "tables": {"pandas", "pyarrow"},
+    "tables": {"pandas", "pyarrow", "scipy"},
 }
 SHOW = f"""
 import json, sys

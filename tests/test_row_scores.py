@@ -10,8 +10,10 @@ from tunebook.finetuning.row_scores import row_score
 from tunebook.finetuning.scoring import scored_places
 
 ABSENT = {"prompt": None, "completion": None, "text": None, "messages": None, "label": None}
-SPEC = {"task": "causal-lm", "max_length": 64, "max_target_length": 64, "chat_template": True, "system_prompt": None}
-TALK = ["what", "it is hot", "how", "the water"]
+SPEC = {"task": "causal-lm", "max_length": 64, "max_target_length": 64, "chat_template": True, "system_prompt": None,
+        "learn": "assistant", "templates": [], "template_date": None}  # fmt: skip
+SAID = ["what", "it is hot", "how", "the water"]
+TALK = [{"role": role, "content": text} for role, text in zip(["user", "assistant"] * 2, SAID, strict=True)]
 
 
 def scored(row, tokenizer, answers, **changed):
@@ -42,7 +44,7 @@ def scored(row, tokenizer, answers, **changed):
             3,
             len("a strange thing"),
         ),  # <unk> counts
-        ({"messages": TALK}, TALK[1::2], 5, len("it is hot") + len("the water")),
+        ({"messages": TALK}, SAID[1::2], 5, len("it is hot") + len("the water")),
     ],
 )
 def test_ends_and_bytes_of_whole_rows(tmp_path, template, row, answers, tokens, size):
@@ -57,7 +59,7 @@ def test_a_row_that_was_cut_counts_what_is_left(tmp_path):
     tokenizer = tiny.tokenizer(tmp_path)
     told = scored({"text": "the water is hot"}, tokenizer, ["the water is hot"], max_length=3)
     assert (told.tokens, told.text_tokens, told.text_bytes) == (2, 2, len("water is"))
-    told = scored({"messages": TALK}, tokenizer, TALK[1::2], max_length=7)  # what it is hot END how the
+    told = scored({"messages": TALK}, tokenizer, SAID[1::2], max_length=7)  # what it is hot END how the
     assert (told.tokens, told.text_tokens, told.text_bytes) == (5, 4, len("it is hot") + len("the"))
 
 

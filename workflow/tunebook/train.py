@@ -210,6 +210,8 @@ def history_of(state: dict[str, Any], initial_validation_loss: float) -> pandas.
 
 def validation_of(rows: dict[str, Any]) -> pandas.DataFrame:
     """validation.parquet: the loss of every validation row at every validation, in nats a supervised token."""
+    import pandas
+
     frames = [
         pandas.DataFrame({"step": int(step), "row": rows["row"], "loss": losses, "tokens": rows["tokens"]})
         for step, losses in rows["losses"].items()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.data.splits import write_tokens
+from tunebook.digests import digests_of
 from tunebook.records import read_json, write_json
 
 STEPS = 3  # the first warms up; the others are timed
@@ -65,6 +66,7 @@ def write_made_up_tokens(run: dict[str, Any], vocabulary: int, folder: Path) -> 
     counts = {"train": STEPS * step, "validation": validation_batch(training)}
     for split, count in counts.items():
         write_tokens(folder / split, made_up_rows(run, count, vocabulary))
+    write_json(folder / "lengths.json", {"digests": digests_of(folder)})
 
 
 def validation_batch(training: dict[str, Any]) -> int:

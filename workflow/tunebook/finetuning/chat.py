@@ -13,15 +13,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from tunebook.data.rows import Message
 from tunebook.errors import TunebookError
 from tunebook.finetuning.special_tokens import added_tokens, as_text, without_marks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MARK = "\U000f0010"  # a character for private use, so that no text begins or ends with it
 STAND_IN = f"{MARK}an answer{MARK}"
@@ -172,6 +173,8 @@ class ChatTemplate:
                     "the chat template writes today's date, so that the same study would have other tokens tomorrow; set "
                     'template_date: "YYYY-MM-DD" for this model'
                 )
+            from transformers.utils.chat_template_utils import _compile_jinja_template
+
             # transformers gives templates no way to be told a date: the compiled template's own globals come first
             _compile_jinja_template(template).globals[TODAY] = self.date.strftime
         told = [message.for_template() for message in messages]

@@ -27,7 +27,7 @@ class Asked:
     scored_rows: int
     prompts: tuple[str, ...]
     labels: tuple[str, ...]
-    few_shot: int
+    few_shot: tuple[int, ...]
     chat: bool
 
     @classmethod
@@ -40,7 +40,7 @@ class Asked:
             **counts,
             prompts=tuple(experiment["prompts"]),
             labels=tuple(dataset["labels"]),
-            few_shot=experiment["few_shot"],
+            few_shot=tuple(experiment["few_shot"]),
             chat=dataset["text"] is None and experiment["task"] == "causal-lm",
         )
 
@@ -133,10 +133,11 @@ def _few_shot_note(
     if not asked.few_shot or positions.most is None or spec["task"] == "sequence-classification":
         return []
     example = mean(len(line["input_ids"]) for line in lines["train"])
-    about = round(asked.few_shot * example + max(len(line["input_ids"]) for line in lines["test"]))
+    most = max(asked.few_shot)
+    about = round(most * example + max(len(line["input_ids"]) for line in lines["test"]))
     if about <= positions.most:
         return []
     return [
-        f"few_shot: {asked.few_shot} examples and the longest test row have about {about} tokens, and the model reads "
-        f"{positions.most}; the few-shot baseline will not be run: lower few_shot"
+        f"few_shot: {most} examples and the longest test row have about {about} tokens, and the model reads "
+        f"{positions.most}; that few-shot baseline will not be run: lower few_shot"
     ]

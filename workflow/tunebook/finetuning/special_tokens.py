@@ -8,10 +8,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from tunebook.errors import TunebookError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 OPEN, CLOSE = "\U000f0000", "\U000f0001"  # around what is to be read as text; characters for private use
 MARKED = re.compile(f"{OPEN}(.*?){CLOSE}", re.DOTALL)

@@ -228,7 +228,7 @@ class Keeper(TrainerCallback):
 
     def _save_config(self, checkpoint: Path) -> None:
         """Save a classifier's config beside its adapter: names of the classes, padding. (A whole model has its config.)"""
-        if self.trainer.data_collator.task != "sequence-classification" or (checkpoint / "config.json").exists():
+        if self.trainer.collate.task != "sequence-classification" or (checkpoint / "config.json").exists():
             return
         config = copy.deepcopy(self.trainer.model.config)
         if hasattr(config, "quantization_config"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def _extract(archive: Path, wanted: str, target: Path) -> tuple[Path, ...]:
     try:
         return _extracted(archive, wanted, target)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk that is unpacked to
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk that is unpacked to
             raise
         raise TunebookError(
             f"{archive.name}: not a wheel that can be unpacked: broken, encrypted or packed in an unknown way "
