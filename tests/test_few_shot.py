@@ -127,19 +127,8 @@ def test_what_is_shared_is_read_once(tmp_path):
     model.register_forward_pre_hook(lambda _, __, given: read.append(given["input_ids"].shape[1]), with_kwargs=True)
     score_after_examples(model, lines, collator_for("causal-lm", tokenizer, model), 8)
     before = len(lines[0]["input_ids"]) - len(tokens[0]["input_ids"])
-    assert read == [before, max(len(line["input_ids"]) for line in tokens)]
-
-
-def test_a_template_that_cannot_take_examples_is_told(tmp_path):
-    tiny.model(tmp_path, "llama")
-    short = "{% if messages | length > 2 %}{{ raise_exception('too long') }}{% endif %}"
-    tokenizer = tiny.tokenizer(tmp_path, chat_template=short + tiny.CHAT_TEMPLATE)
-    model, run, rows = load_model(run_for("llama"), tmp_path), asked("llama", 2), FORMS["prompts"]
-    tokens = encoded(rows[2:], tokenizer, run)
-    with pytest.raises(
-        NotRun, match="with examples before a row, the chat template refuses this conversation: too long"
-    ):
-        with_examples(run, model, tokenizer, tokens, rows[2:], rows[:2], 2)
+    assert read[:2] == [before, max(len(line["input_ids"]) for line in tokens)]
+    assert len(read) == 3  # the last one is the head alone, on the places that have a loss
 
 
 def test_where_it_makes_no_sense_or_has_no_room_it_says_why(tmp_path):
