@@ -11,7 +11,7 @@ import zipfile
 import pandas
 import pyarrow
 
-from tunebook.configuration.config import Dataset
+from tunebook.configuration.datasets import Dataset
 from tunebook.configuration.study import dump
 from tunebook.fetch_dataset import fetch_dataset
 from tunebook.prepare import prepare

@@ -33,7 +33,7 @@ from tests.bad_data import (
     talks_of,
     with_row,
 )
-from tunebook.configuration.config import Dataset
+from tunebook.configuration.datasets import Dataset
 from tunebook.configuration.study import dump
 from tunebook.errors import TunebookError
 from tunebook.prepare import main as prepare_stage

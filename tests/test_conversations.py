@@ -8,7 +8,7 @@ import pytest
 from tests import tiny
 from tests.bad_data import JSONL, PAIRS, ROWS, prepared, sentence
 from tests.configs import REMOVED, changed
-from tunebook.configuration.config import Dataset
+from tunebook.configuration.datasets import Dataset
 from tunebook.configuration.study import dump, fetching_specs
 from tunebook.configuration.styles import STYLES
 from tunebook.configuration.validation import ConfigError, validate

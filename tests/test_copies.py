@@ -112,7 +112,7 @@ def test_a_warning_stands_in_the_profile_and_on_the_terminal(tmp_path, capsys):
 
 def run_stage(folder, section):
     """The stage `prepare` on what was fetched to `folder`."""
-    from tunebook.configuration.config import Dataset
+    from tunebook.configuration.datasets import Dataset
     from tunebook.configuration.study import dump
 
     source = {"type": "path", "path": "bad.txt"}

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -258,6 +260,12 @@ def test_the_command_line_introduces_itself(capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "Run one stage of a study by itself." in told
     assert "`arguments`" not in told  # which is for developers
+
+
+def test_a_reader_that_stops_is_no_error():
+    command = f"{sys.executable} -m tunebook schema | head -n 1"
+    done = subprocess.run(command, shell=True, cwd=ROOT / "workflow", capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("{\n", "")
 
 
 COMMANDS = [

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tests.configs import changed
 from tests.small_hub import COMMIT, DATA, MODEL, SECRET, fetched_model, model_spec
 from tunebook import __main__ as command_line
-from tunebook.configuration.config import Format
+from tunebook.configuration.datasets import Format
 from tunebook.configuration.study import dump, fetching_specs
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.data.sources import files_of

@@ -13,7 +13,7 @@ from tests.configs import valid_config, write_config
 from tests.test_report import TEMPLATES, finish
 from tunebook import __main__ as command_line
 from tunebook.cards import write_cards
-from tunebook.configuration.config import Dataset
+from tunebook.configuration.datasets import Dataset
 from tunebook.configuration.study import dump
 from tunebook.errors import TunebookError, printable
 from tunebook.records import read_json, write_csv, write_json

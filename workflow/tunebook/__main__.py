@@ -45,7 +45,7 @@ STAGES = {
 
 
 def main(argv: list[str] | None = None, *, own_process: bool = False) -> int:
-    """Run one stage. Returns the exit status: 0 done, 2 an error of the user's, 130 interrupted.
+    """Run one stage. Returns the exit status: 0 done, 2 an error of the user's, 130 interrupted, 141 nobody reads.
 
     `own_process`: nothing else runs in this process, so that it may leave out packages that the stage does not need.
     """
@@ -73,6 +73,9 @@ def main(argv: list[str] | None = None, *, own_process: bool = False) -> int:
     except KeyboardInterrupt:
         print(f"tunebook {args.stage}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has stopped, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as shells have it
     except Exception as error:
         if args.debug:
             print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)

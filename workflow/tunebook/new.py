@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tunebook.configuration.config import Format
+from tunebook.configuration.datasets import Format
 from tunebook.configuration.study import dump
 from tunebook.configuration.validation import validate
 from tunebook.data.tabular import Refusal, Row, read_rows

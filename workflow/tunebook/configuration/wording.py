@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tunebook.configuration.config import Commit, HubId, Name, Sha256, Study
+from tunebook.configuration.config import Study
+from tunebook.configuration.section import Commit, HubId, Name, Sha256
 
 PATTERNS = {  # a pattern of config.py -> what it allows
     Name: "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most",
