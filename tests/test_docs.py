@@ -11,13 +11,13 @@ import jsonschema
 import pandas
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from tests.configs import REMOVED, changed, valid_config
 from tests.stages import run_stage
 from tunebook import __main__ as command_line
 from tunebook import rehearse
-from tunebook.configuration import config
+from tunebook.configuration import config, datasets, published, sources
+from tunebook.configuration.section import Section
 from tunebook.configuration.styles import styled
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.cost.plan import plan_of
@@ -33,29 +33,28 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
 HEADINGS = {  # section of the config -> where the README has its table: a heading, or a sentence below one
     config.Study: "### Study",
     config.Model: "### Model",
-    config.Wheel: "`type: wheel`",
-    config.HubModel: "`type: hub`, for models",
-    config.HubDataset: "`type: hub`, for data",
-    config.LocalPath: "`type: path`",
-    config.RandomModel: "`type: random`",
-    config.Generated: "`type: generated`",
-    config.Dataset: "### Dataset",
-    config.Format: "### Format",
-    config.Split: "### Split",
+    sources.Wheel: "`type: wheel`",
+    sources.HubModel: "`type: hub`, for models",
+    sources.HubDataset: "`type: hub`, for data",
+    sources.LocalPath: "`type: path`",
+    sources.RandomModel: "`type: random`",
+    sources.Generated: "`type: generated`",
+    datasets.Dataset: "### Dataset",
+    datasets.Format: "### Format",
+    datasets.Split: "### Split",
     config.Method: "### Method",
     config.Experiment: "### Experiment",
     config.Training: "### Training",
     config.Lora: "### Adapter",
     config.Overrides: "### Overrides",
     config.Generation: "### Generation",
-    config.Published: "### Published",
-    config.PublishedLoss: "### Published loss",
-    config.PublishedRows: "### Published rows",
+    published.Published: "### Published",
+    published.PublishedLoss: "### Published loss",
+    published.PublishedRows: "### Published rows",
 }
-SECTIONS = [
-    section for section in vars(config).values() if isinstance(section, type) and issubclass(section, BaseModel)
-]
-SECTIONS = [section for section in SECTIONS if section not in (BaseModel, config.Section)]
+MODULES = (config, datasets, published, sources)
+CLASSES = [one for module in MODULES for one in vars(module).values() if isinstance(one, type)]
+SECTIONS = [one for one in dict.fromkeys(CLASSES) if issubclass(one, Section) and one is not Section]
 
 
 def table_below(heading: str) -> dict[str, str]:
