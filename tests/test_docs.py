@@ -70,7 +70,7 @@ def told_default(field) -> object:
     if field.is_required():
         return "required"
     default = field.default
-    if isinstance(default, BaseModel) or (isinstance(default, dict) and default):
+    if isinstance(default, Section) or (isinstance(default, dict) and default):
         return "see"
     return list(default) if isinstance(default, tuple) else default
 
