@@ -129,7 +129,7 @@ def test_training_on_two_gpus_is_started_by_torchrun(finished, config, given, st
     config["experiments"]["words"] |= {"gpus": 2, "seeds": [7]}
     write(finished, config)
     output = snakemake(finished, "-n", "-p", *given)
-    block = next(part for part in re.split(r"\n\n", output) if "train/words.int8-lora.seed-7.log" in part)
+    block = next(part for part in re.split(r"\n\n", output) if "train/words/int8-lora.seed-7.log" in part)
     command = re.search(r"TUNEBOOK_LIBRARY=\S+ (.* tunebook train .*?) 2> ", output)[1]
     assert command.startswith(starts)
     if starts.startswith("torchrun"):
@@ -140,7 +140,7 @@ def test_training_on_two_gpus_is_started_by_torchrun(finished, config, given, st
             ["train", "--run"],
         )
     assert asks in re.search(r"resources: (.*)", block)[1]
-    assert "gpu=1" in next(part for part in output.split("\n\n") if "evaluate/words.int8-lora.seed-7.log" in part)
+    assert "gpu=1" in next(part for part in output.split("\n\n") if "evaluate/words/int8-lora.seed-7.log" in part)
 
 
 def test_a_learning_rate_runs_its_own_experiment_again(finished, config):
