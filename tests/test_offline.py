@@ -61,7 +61,7 @@ def test_the_guard_sees_what_turns_to_a_network(tmp_path):
     spec = {"name": "m", "task": "causal-lm", "source": source, "encoder_decoder": False, "licence": "none"}
     write_json(tmp_path / "study.json", {"specs": {"fetch-model": {"m": spec}}})
     done = without_network(
-        "fetch-model", "--study", tmp_path / "study.json", "--model", "m", "--output", tmp_path / "out"
+        "fetch-model", "--study", tmp_path / "study.json", "--model", "m", "--output", tmp_path / "models" / "m"
     )
     assert done.returncode == 99
     assert "asked of the network: socket.getaddrinfo" in done.stderr

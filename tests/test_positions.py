@@ -77,7 +77,7 @@ def test_a_decoder_has_positions_of_its_own():
 
 
 ASKED = Asked(
-    max_new_tokens=8, heldout_samples=1, scored_rows=0, prompts=("profit rose",), labels=(), few_shot=0, chat=False
+    max_new_tokens=8, heldout_samples=1, scored_rows=0, prompts=("profit rose",), labels=(), few_shot=(), chat=False
 )
 GPT2 = {"model_type": "gpt2", "n_positions": 16}
 
@@ -119,7 +119,7 @@ def test_what_a_model_was_not_trained_to_read_is_said(tmp_path):
     text = " ".join(tiny.WORDS[:14])
     (note,) = room(tokenizer, llama, ASKED, [text, "profit rose"])
     assert note.startswith("2 rows are longer than the 10 tokens that the model was trained to read")  # of both splits
-    (note,) = room(tokenizer, GPT2, changed(few_shot=3), ["profit rose to the day"])
+    (note,) = room(tokenizer, GPT2, changed(few_shot=(3,)), ["profit rose to the day"])
     assert "3 examples and the longest test row have about 24 tokens, and the model reads 16" in note
 
 
