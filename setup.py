@@ -14,7 +14,7 @@ setup(
     packages=[*find_packages("workflow"), *PACKAGES],
     package_dir={"": "workflow", **PACKAGES},
     package_data={
-        "": ["*.txt", "*.json", "*/*.json"],
+        "": ["*.txt", "*.json", "*/*.json", "*/*/*.json"],
         **{f"tunebook.deployed.{folder}": patterns for folder, patterns in DEPLOYED.items()},
     },
     include_package_data=False,

@@ -36,7 +36,7 @@ def paper_study(folder: Path, sources: Path, *targets: str) -> hub_server.Hub:
             "OMP_WAIT_POLICY": "passive",  # two jobs at once, each with threads for all cores
         }
         environment.pop("HF_HUB_CACHE", None)
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=2", *targets]
+        command = [sys.executable, "-m", "snakemake", *targets, "--cores", "2", "--resources", "gpu=2"]
         command += ["--configfile", "config/paper.yaml"]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     logs = "".join(f"\n== {log}\n{log.read_text()[-1500:]}" for log in folder.glob("results/**/logs/**/*.log"))

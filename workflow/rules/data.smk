@@ -20,7 +20,8 @@ rule fetch_model:
             STUDY.models[wildcards.model].source
         ),
     shell:
-        "{params.tunebook} fetch-model --study {params.study} --model {wildcards.model} --output {output.model} 2> {log}"
+        "{params.tunebook} fetch-model --study {params.study} --model {wildcards.model} --output {output.model} 2> {log} && "
+        "{params.tunebook} trace --study {params.study} --models results/models 2>> {log}"
 
 
 rule fetch_dataset:
