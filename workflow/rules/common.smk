@@ -206,7 +206,9 @@ def set_resources(rulename):
 def memory_is_limited():
     """Whether anything reads mem_mb: a cluster, or `--resources mem_mb=N`. Estimating it for a thousand runs takes long."""
     settings = workflow.resource_settings
-    return "mem_mb" in settings.resources or "mem_mb" in (settings.default_resources or {})
+    return "mem_mb" in settings.resources or "mem_mb" in (
+        settings.default_resources or {}
+    )
 
 
 def memory_of(stage):
@@ -287,7 +289,11 @@ def records_of(experiments):
     for run in RUNS.values():
         if run.experiment in experiments:
             names = ["evaluation.json", "predictions.parquet", "samples.json"]
-            names += ["training.json", "history.csv", "validation.parquet"] if run.trained else []
+            names += (
+                ["training.json", "history.csv", "validation.parquet"]
+                if run.trained
+                else []
+            )
             files += [f"{RESULTS}/runs/{run.name}/{name}" for name in names]
     for name in experiments:
         experiment = STUDY.experiments[name]

@@ -69,7 +69,6 @@ rule figures:
 
 
 use rule figures as figures_with_labels with:
-    localrule: True
     output:
         [
             report(
@@ -82,6 +81,7 @@ use rule figures as figures_with_labels with:
         ],
     wildcard_constraints:
         experiment=one_of(LABELLED),
+    localrule: True
 
 
 rule report:
