@@ -13,6 +13,7 @@ from tests.test_scoring import run_for
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import WEIGHTS_INDEX as INDEX
 from tunebook.fetch_model import fetch_model
+from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.heads import find_head
 from tunebook.finetuning.models import load_model
 from tunebook.finetuning.tokenizers import load_tokenizer
@@ -55,6 +56,8 @@ def test_an_encoder_becomes_an_encoder_decoder(tmp_path):
     fetch_model(spec_of(tmp_path / "source", encoder_decoder=True, task="seq2seq-lm"), tmp_path / "m")
     model = load_model(run_for("t5"), tmp_path / "m")
     assert model.config.is_encoder_decoder
+    tokenizer = load_tokenizer(tmp_path / "m")
+    assert collator_for("seq2seq-lm", tokenizer, model).decoder_start_id == tokenizer.cls_token_id
     fetch_model(spec_of(tmp_path / "source", encoder_decoder=True, task="seq2seq-lm"), tmp_path / "again")
     assert (tmp_path / "m" / "model.safetensors").read_bytes() == (
         tmp_path / "again" / "model.safetensors"

@@ -84,7 +84,8 @@ def _decoder_start(model: Any) -> int:
     """The token that a decoder starts from: the config's, else the generation_config's, else, as `generate` has it, the token
     that begins a text."""
     config, generation = model.config, getattr(model, "generation_config", None)
-    told = (config.decoder_start_token_id, getattr(generation, "decoder_start_token_id", None), config.bos_token_id)
+    keys = ((config, "decoder_start_token_id"), (generation, "decoder_start_token_id"), (config, "bos_token_id"))
+    told = (getattr(holder, key, None) for holder, key in keys)  # a config of two models has none of its own
     start = next((token for token in told if token is not None), None)
     if start is None:
         raise TunebookError(
