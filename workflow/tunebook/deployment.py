@@ -16,7 +16,6 @@ DEPLOYED = PACKAGE / "deployed"  # in a wheel; pyproject.toml puts workflow/, re
 ROOT = DEPLOYED if DEPLOYED.exists() else PACKAGE.parents[1]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 TEMPLATES = ROOT / "report"
-DEFAULT_STUDY = ROOT / "config" / "config.yaml"
 EXPECTED = "TUNEBOOK_LIBRARY"  # environment variable: the folder of the library that the rules belong to
 
 

@@ -12,7 +12,7 @@ import pandas
 from tunebook.errors import escaped
 from tunebook.records import write_csv, write_text
 from tunebook.reporting.comparison import loss_difference, over_seeds, share_removed
-from tunebook.reporting.contests import LabelContest, LossContest, label_contests, loss_contests
+from tunebook.reporting.contests import Contest, label_contests, loss_contests
 from tunebook.reporting.curves import EPOCH_SLACK, same_epoch
 from tunebook.reporting.diagnosis import diagnose_run
 from tunebook.reporting.published import comparability, verdict
@@ -199,7 +199,7 @@ def comparisons_table(study: Study) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=columns).astype({"only_left": "Int64", "only_right": "Int64"})
 
 
-def _figures(one: LossContest | LabelContest) -> dict[str, Any]:
+def _figures(one: Contest) -> dict[str, Any]:
     difference = {"difference": one.difference.mean, "low": one.difference.low, "high": one.difference.high}
     return {**difference, "p": one.p, "verdict": one.words}
 

@@ -16,8 +16,6 @@ def trace_study(study: Path, models: Path) -> int:
 
     A model that cannot be traced leaves a file that says why. `study`: study.json; `models`: folder of the fetched models.
     """
-    from tunebook.cost.tracing import trace  # with torch, which is not needed where nothing is left to do
-
     count = 0
     for run in trained_runs(study):
         try:
@@ -27,6 +25,8 @@ def trace_study(study: Path, models: Path) -> int:
         shape = {"task": run["task"], "encoder_decoder": run["model"]["encoder_decoder"]}
         if is_traced(architecture, **shape):
             continue
+        from tunebook.cost.tracing import trace  # with torch, which is not needed where nothing is left to do
+
         try:
             found = trace(architecture.config, **shape)
         except TunebookError as error:

@@ -24,7 +24,7 @@ LABELS_RULE = (
 
 
 @dataclass(frozen=True)
-class LossContest:
+class Contest:
     """Two of an experiment's methods, or a method and something untrained; `difference` is left less right."""
 
     left: str
@@ -38,20 +38,23 @@ class LossContest:
 
     @property
     def words(self) -> str:
-        if not self.shown:
-            return "no difference shown"
+        return self._better if self.shown else "no difference shown"
+
+
+@dataclass(frozen=True)
+class LossContest(Contest):
+    """Which has the lower loss."""
+
+    @property
+    def _better(self) -> str:
         return f"{self.left if self.difference.mean < 0 else self.right} has the lower loss"
 
 
 @dataclass(frozen=True)
-class LabelContest:
-    """As LossContest, of right answers. `only_left`, `only_right`: rows that one of two runs alone gets right; None where
-    several seeds take part."""
+class LabelContest(Contest):
+    """Which is right more often: the difference is of the shares of right answers. `only_left`, `only_right`: rows that one of
+    two runs alone gets right; None where several seeds take part."""
 
-    left: str
-    right: str
-    difference: Difference  # of the shares of right answers
-    p: float
     only_left: int | None = None
     only_right: int | None = None
 
@@ -60,17 +63,11 @@ class LabelContest:
         return self.difference.rows
 
     @property
-    def shown(self) -> bool:
-        return self.p < LEVEL
-
-    @property
-    def words(self) -> str:
-        if not self.shown:
-            return "no difference shown"
+    def _better(self) -> str:
         return f"{self.left if self.difference.mean > 0 else self.right} is right more often"
 
 
-Contest = TypeVar("Contest", LossContest, LabelContest)
+SomeContest = TypeVar("SomeContest", bound=Contest)
 
 
 def loss_contests(experiment: Experiment) -> list[LossContest]:
@@ -111,7 +108,7 @@ def _label_contest(left: tuple[str, Runs], right: tuple[str, Runs]) -> LabelCont
     return LabelContest(name, other_name, difference, mcnemar(mine, theirs), *alone)
 
 
-def _adjusted(contests: list[Contest]) -> list[Contest]:
+def _adjusted(contests: list[SomeContest]) -> list[SomeContest]:
     return [replace(one, p=p) for one, p in zip(contests, holm([one.p for one in contests]), strict=True)]
 
 
