@@ -58,19 +58,11 @@ def test_the_neutral_loss_is_transformers_own_over_all_pieces(tmp_path, family):
 def test_a_quantized_run_measures_its_own_base_on_the_same_text(tmp_path):
     tiny.model(tmp_path, "llama")
     tokenizer = load_tokenizer(tmp_path)
-    lora = {
-        "r": 2,
-        "lora_alpha": 2,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": ["q_proj"],
-        "target_parameters": [],
-    }
     run = run_for("llama", "int8") | {"training": {"activation_checkpointing": False}}
     model = load_model(run, tmp_path)
     collate = collator_for("causal-lm", tokenizer, model)
     untrained, tokens = score_neutral(model.eval(), tokenizer, collate, 8)
-    run |= {"adapter": lora | {"modules_to_save": []}}
+    run |= {"adapter": tiny.LORA}
     model = add_adapter(model, run).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -119,16 +119,7 @@ def test_nothing_that_the_model_came_with_changes_its_answers(tmp_path, family, 
         ]
     learn(model, lines, collator_for(run["task"], tokenizer, model))
     if adapted:
-        lora = {
-            "r": 2,
-            "lora_alpha": 2,
-            "lora_dropout": 0.0,
-            "bias": "none",
-            "target_modules": ["q_proj"],
-            "target_parameters": [],
-            "modules_to_save": [],
-        }
-        model = add_adapter(model, run | {"adapter": lora}).eval()
+        model = add_adapter(model, run | {"adapter": tiny.LORA}).eval()
     prompts = [prompt_of(run, line) for line in lines]
     greedy = answer(model, prompts, tokenizer, max_new_tokens=14, batch_size=3)
     assert [told.tokens for told in greedy] == [1] * len(prompts)

@@ -122,6 +122,17 @@ CHAT_TEMPLATE = (
 SIZE = 64  # nf4 packs blocks of 64 weights of a row
 
 
+LORA = {  # the smallest adapter of a run.json
+    "r": 2,
+    "lora_alpha": 2,
+    "lora_dropout": 0.0,
+    "bias": "none",
+    "target_modules": ["q_proj"],
+    "target_parameters": [],
+    "modules_to_save": [],
+}
+
+
 def tokenizer(folder: Path, *, chat_template: str | None = None, bert: bool = False, surrounded: bool = False) -> Any:
     """A word-level tokenizer with the special tokens of its family; pad is a token of its own. `surrounded`: it puts <s>
     before and </s> behind every text, as BERT's or one with add_eos_token."""
