@@ -135,6 +135,7 @@ def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> 
         "prompts": ["So many books, "],
         "few_shot": [2],
         "mends": None,
+        "smallest_relevant_difference": 0.02,
         "published": {
             "source": "Figure 0",
             "model": "a larger one",

@@ -8,7 +8,6 @@ from scipy import stats
 
 from tunebook.statistics.paired import (
     Scores,
-    detectable_difference,
     holm,
     mcnemar,
     paired_difference,
@@ -109,9 +108,14 @@ def test_holm_by_hand() -> None:
 
 def test_the_detectable_difference_is_shown_with_its_power() -> None:
     generator = numpy.random.default_rng(6)
-    smallest = detectable_difference(0.15, 50)
-    shown = sum(
-        paired_difference(one(generator.normal(smallest, 0.15, 50)), one(numpy.zeros(50)), numpy.ones(50)).shown
-        for _ in range(2000)
-    )
-    assert shown / 2000 == pytest.approx(0.8, abs=0.04)
+
+    def tried(truth: float):
+        return paired_difference(one(generator.normal(truth, 0.15, 50)), one(numpy.zeros(50)), numpy.ones(50))
+
+    smallest = numpy.mean([tried(0.0).detectable for _ in range(200)])
+    assert smallest == pytest.approx(0.061, abs=0.002)  # 2.86 standard errors of 0.15 / sqrt(50)
+    assert sum(tried(smallest).shown for _ in range(2000)) / 2000 == pytest.approx(0.8, abs=0.04)
+
+
+def test_one_row_can_show_nothing() -> None:
+    assert paired_difference(one(numpy.ones(1)), one(numpy.zeros(1)), numpy.ones(1)).detectable == math.inf

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from tunebook.records import write_text
 from tunebook.reporting import provenance_tables, report_tables, text_metrics, typeset
 from tunebook.reporting.answers import exchanges
 from tunebook.reporting.comparison import (
-    CHOICE_MARGIN,
     CHOICE_RULE,
     FEW_ROWS,
     Choice,
     choose,
     correct_pair,
     loss_difference,
+    too_small,
 )
 from tunebook.reporting.contests import LABELS_RULE, against_examples
 from tunebook.reporting.curves import RUNNING_MEAN
@@ -80,21 +81,20 @@ def context(study: Study) -> dict[str, Any]:
     tables = build_tables(study)
     parts = [experiment_part(study, experiment, tables) for experiment in study.experiments]
     set_side_by_side(parts)
-    findings = {run["run"].name: run["found"] for part in parts for run in part["runs"]}
-    outcomes = {run["run"].name: run["outcome"] for part in parts for run in part["runs"]}
-    against = {run["run"].name: run["against_examples"] for part in parts for run in part["runs"]}
+    seeds = any(len(runs) > 1 for experiment in study.experiments for runs in experiment.methods.values())
     return {
         "study": study.record,
         "experiments": parts,
         "summary": summary(study, parts),
-        "runs_table": report_tables.runs_table(study, outcomes, against, findings),
+        "methods_table": report_tables.summary_table([*method_lines(parts)]) if seeds else None,
+        "runs_table": report_tables.summary_table([*run_lines(parts)], "runs"),
         "csv": {"runs": _data_uri(tables["runs"])},
         "definitions": definitions(study),
         "rules": RULES,
         "labelled": any(experiment.has_labels for experiment in study.experiments),
         "labels_rule": LABELS_RULE,
         "reproduced_rule": REPRODUCED_RULE,
-        "choice_rule": CHOICE_RULE.format(margin=typeset.plain(CHOICE_MARGIN)),
+        "choice_rule": CHOICE_RULE,
         "few_rows": FEW_ROWS,
         "running_mean": RUNNING_MEAN,
         "fewest_answers": text_metrics.FEWEST,
@@ -171,7 +171,7 @@ def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
         "verdicts": verdicts,
         "found": [verdict for verdict in verdicts if verdict.found],
         "difference": difference,
-        "outcome": outcome(difference),
+        "outcome": outcome(experiment, difference),
         "against_examples": against_examples(experiment, (run,)),
         "mcnemar": p,
         "mcnemar_shown": p is not None and p < LEVEL,
@@ -181,10 +181,30 @@ def run_part(experiment: Experiment, run: Run) -> dict[str, Any]:
     }
 
 
-def outcome(difference: Difference) -> tuple[str, str]:
-    """(kind, words) for a run's loss minus its base's."""
+def run_lines(parts: list[dict[str, Any]]) -> Iterator[report_tables.Line]:
+    """The summary's lines, a line a run."""
+    for part in parts:
+        for run in part["runs"]:
+            told = run["outcome"], run["against_examples"], tuple(run["found"])
+            yield report_tables.Line(part["experiment"], (run["run"],), *told)
+
+
+def method_lines(parts: list[dict[str, Any]]) -> Iterator[report_tables.Line]:
+    """The summary's lines, a line a method: all its seeds against the base model."""
+    for part in parts:
+        experiment = part["experiment"]
+        for method, runs in experiment.methods.items():
+            told = outcome(experiment, loss_difference(runs, (experiment.base,)))
+            found = tuple(v for run in part["runs"] if run["run"].method == method for v in run["found"])
+            yield report_tables.Line(experiment, runs, told, against_examples(experiment, runs), found)
+
+
+def outcome(experiment: Experiment, difference: Difference) -> tuple[str, str]:
+    """(kind, words) for the loss of a run, or of a method's runs, minus its base's."""
     if not difference.shown:
         return "quiet", "no difference shown"
+    if too_small(experiment, difference):
+        return "quiet", f"{'better' if difference.mean < 0 else 'worse'} than base, too little to matter"
     few = f", on {typeset.integer(difference.rows)} rows only" if difference.rows < FEW_ROWS else ""
     return ("good", f"better than base{few}") if difference.mean < 0 else ("bad", f"worse than base{few}")
 

@@ -185,6 +185,12 @@ class Experiment(Section):
         description="training rows shown to the untouched model before each test row, as a baseline: a number or several, each "
         "scored with several draws of rows",
     )
+    smallest_relevant_difference: float = Field(
+        0.02,
+        ge=0,
+        description="nats a token: a smaller difference in loss is called too small to matter, and methods so close count as "
+        "equally good",
+    )
     mends: Name | None = Field(
         None, description="an experiment that this one does better; the report sets them side by side"
     )

@@ -13,7 +13,6 @@ from tunebook.reporting.untrained import Baseline, Prompted
 from tunebook.statistics.paired import Difference, Scores, paired_difference
 
 FEW_ROWS = 100  # below so many test rows a verdict says how many: intervals over few rows cover less than they say
-CHOICE_MARGIN = 0.02  # nats a token: a smaller loss of quality is not worth a larger machine
 HIGHER_IS_BETTER = (
     "accuracy", "macro_f1", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
     "hdd_1", "hdd_2",
@@ -69,6 +68,11 @@ def correct_pair(left: Run | Baseline, right: Run | Baseline) -> tuple[numpy.nda
     return both.iloc[:, 0].to_numpy(dtype=bool), both.iloc[:, 1].to_numpy(dtype=bool)
 
 
+def too_small(experiment: Experiment, difference: Difference) -> bool:
+    """Whether a difference of losses is too small to matter, be it shown or not."""
+    return abs(difference.mean) < experiment.smallest_difference
+
+
 @dataclass(frozen=True)
 class Choice:
     """The method to choose among several, by the rule of `choose`; losses and differences are of the validation rows."""
@@ -82,7 +86,8 @@ class Choice:
 
 CHOICE_RULE = (
     "The method is chosen on the validation rows; the test rows take no part in the choice. Methods count as equally good "
-    "as the one with the lowest validation loss when theirs is within {margin} nats a token of it, or is not shown to be "
+    "as the one with the lowest validation loss when theirs is within the smallest relevant difference (the config's "
+    "`smallest_relevant_difference`) of it, or is not shown to be "
     "higher (the 95 % interval of the paired difference includes zero). Of these, the one with the lowest peak memory in "
     "training is recommended. Loss and memory decide alone: what the verdicts find in the answers of the recommended "
     "method is said beside it."
@@ -100,7 +105,7 @@ def choose(experiment: Experiment) -> Choice | None:
     rivals = [
         name
         for name in methods
-        if name == best or losses[name] - losses[best] <= CHOICE_MARGIN or differences[name].low <= 0
+        if name == best or losses[name] - losses[best] <= experiment.smallest_difference or differences[name].low <= 0
     ]
     memory = {name: mean(run.training["peak_memory_bytes"] for run in methods[name]) for name in rivals}
     return Choice(min(rivals, key=memory.__getitem__), best, tuple(rivals), losses, differences)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tunebook.reporting.comparison import Runs, accuracy_difference, correct_pair, loss_difference
+from tunebook.reporting.comparison import Runs, accuracy_difference, correct_pair, loss_difference, too_small
 from tunebook.reporting.study_folder import Experiment
 from tunebook.reporting.untrained import Prompted
 from tunebook.statistics.paired import LEVEL, Difference, holm, mcnemar
@@ -31,6 +31,7 @@ class Contest:
     right: str
     difference: Difference
     p: float  # adjusted for all pairs of the experiment
+    small: bool = False  # too small to matter, be it shown or not
 
     @property
     def shown(self) -> bool:
@@ -38,7 +39,13 @@ class Contest:
 
     @property
     def words(self) -> str:
-        return self._better if self.shown else "no difference shown"
+        if not self.shown:
+            return "no difference shown"
+        return f"{self._better}, too little to matter" if self.small else self._better
+
+    @property
+    def matters(self) -> bool:
+        return self.shown and not self.small
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,9 @@ def loss_contests(experiment: Experiment) -> list[LossContest]:
     """Each method against base and base with examples, then the methods against each other."""
     rivals = {"base": (experiment.base,)} | _draws(experiment)
     found = [
-        LossContest(left, right, difference := loss_difference(one, other), difference.p)
+        LossContest(
+            left, right, difference := loss_difference(one, other), difference.p, too_small(experiment, difference)
+        )
         for (left, one), (right, other) in _pairs(experiment, rivals)
     ]
     return _adjusted(found)
@@ -105,7 +114,7 @@ def _label_contest(left: tuple[str, Runs], right: tuple[str, Runs]) -> LabelCont
         return LabelContest(name, other_name, difference, difference.p)
     mine, theirs = correct_pair(one[0], other[0])
     alone = int((mine & ~theirs).sum()), int((~mine & theirs).sum())
-    return LabelContest(name, other_name, difference, mcnemar(mine, theirs), *alone)
+    return LabelContest(name, other_name, difference, mcnemar(mine, theirs), False, *alone)
 
 
 def _adjusted(contests: list[SomeContest]) -> list[SomeContest]:
@@ -130,14 +139,18 @@ class AgainstExamples:
     difference: Difference  # finetuned less prompted
     examples: int
     draws: int
+    small: bool = False  # too small to matter, be it shown or not
 
     @property
     def kind(self) -> str:
-        return ("good" if self.difference.mean < 0 else "bad") if self.difference.shown else "quiet"
+        matters = self.difference.shown and not self.small
+        return ("good" if self.difference.mean < 0 else "bad") if matters else "quiet"
 
     @property
     def words(self) -> str:
         relation = {"good": "better than", "bad": "worse than", "quiet": "not distinguishable from"}[self.kind]
+        if self.difference.shown and self.small:
+            relation = "too little apart to matter from"
         return f"{relation} {self.examples} example{'s' if self.examples > 1 else ''} in the prompt"
 
 
@@ -146,4 +159,5 @@ def against_examples(experiment: Experiment, runs: Runs) -> AgainstExamples | No
     draws = prompted_base(experiment)
     if not draws:
         return None
-    return AgainstExamples(loss_difference(runs, draws), draws[0].examples, len(draws))
+    difference = loss_difference(runs, draws)
+    return AgainstExamples(difference, draws[0].examples, len(draws), too_small(experiment, difference))

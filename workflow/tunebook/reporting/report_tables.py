@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from tunebook.reporting.contests import AgainstExamples, label_contests, loss_co
 from tunebook.reporting.curves import between_validations, same_epoch
 from tunebook.reporting.diagnosis import Verdict
 from tunebook.reporting.published import comparability
-from tunebook.reporting.study_folder import Experiment, Run, Study
+from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import (
     ABSENT,
     count,
@@ -73,60 +74,89 @@ def figures(*labels: str) -> tuple[Column, ...]:
     return tuple(Column(label) for label in labels)
 
 
-def runs_table(
-    study: Study,
-    outcomes: dict[str, tuple[str, str]],
-    against: dict[str, AgainstExamples | None],
-    findings: dict[str, list[Verdict]],
-) -> Table:
-    """The summary: a line a run.
+@dataclass(frozen=True)
+class Line:
+    """A line of the summary: a method's runs, one a seed, or one run of them."""
 
-    Args: run name -> (kind, words) of its gain; -> what examples in the prompt do instead; -> verdicts that were found.
-    """
-    seeds = any(len(runs) > 1 for experiment in study.experiments for runs in experiment.methods.values())
-    accuracy = any(experiment.has_labels for experiment in study.experiments)
+    experiment: Experiment
+    runs: tuple[Run, ...]
+    outcome: tuple[str, str]  # (kind, words) of their gain
+    against: AgainstExamples | None  # what examples in the prompt do instead
+    findings: tuple[Verdict, ...]  # of all these runs
+
+
+def summary_table(lines: Sequence[Line], csv: str = "") -> Table:
+    """The summary: a line a method, or a line a run; means over seeds, with their range."""
+    several = any(len(line.runs) > 1 for line in lines)
+    seeds = not several and any(len(line.experiment.methods[line.runs[0].method]) > 1 for line in lines)
+    accuracy = any(line.experiment.has_labels for line in lines)
     rows = []
-    for experiment in study.experiments:
-        for run in experiment.runs:
-            kind, outcome = outcomes[run.name]
-            prompted = against[run.name]
-            tags = ((prompted.words, prompted.kind == "bad"),) if prompted else ()
-            tags += tuple((verdict.phrase, verdict.grave) for verdict in findings[run.name])
-            rows.append(
-                (
-                    Cell(experiment.title, link=f"#experiment-{experiment.name}"),
-                    Cell(run.method, kind="name"),
-                    *((cell(run.seed, str(run.seed)),) if seeds else ()),
-                    cell(run.text_loss, f"{fixed(experiment.base.text_loss)} → {fixed(run.text_loss)}"),
-                    _change(experiment, run, kind),
-                    cell(run.loss, f"{fixed(experiment.base.loss)} → {fixed(run.loss)}"),
-                    *((_accuracy(experiment, run),) if accuracy else ()),
-                    cell(run.training["wall_s"], duration(run.training["wall_s"])),
-                    cell(run.training["peak_memory_bytes"], size(run.training["peak_memory_bytes"])),
-                    Cell(outcome, kind=f"verdict {kind}", tags=tags),
-                )
+    for line in lines:
+        experiment, runs = line.experiment, line.runs
+        tags = ((line.against.words, line.against.kind == "bad"),) if line.against else ()
+        rows.append(
+            (
+                Cell(experiment.title, link=f"#experiment-{experiment.name}"),
+                Cell(runs[0].method, kind="name"),
+                *((cell(len(runs), integer(len(runs))),) if several else ()),
+                *((cell(runs[0].seed, str(runs[0].seed)),) if seeds else ()),
+                _before_after(experiment, runs, lambda run: run.text_loss, fixed),
+                _change(experiment, runs, line.outcome[0]),
+                _before_after(experiment, runs, lambda run: run.loss, fixed),
+                *((_accuracy(experiment, runs),) if accuracy else ()),
+                _mean_cell(runs, "wall_s", duration),
+                _mean_cell(runs, "peak_memory_bytes", size),
+                Cell(line.outcome[1], kind=f"verdict {line.outcome[0]}", tags=(*tags, *_found(line))),
             )
+        )
     columns = (
         *words("Experiment", "Method"),
-        *(figures("Seed") if seeds else ()),
+        *(figures("Seeds") if several else figures("Seed") if seeds else ()),
         *figures("Held-out loss of the text", "Change", "With end tokens"),
         *(figures("Accuracy") if accuracy else ()),
         *figures("Training time", "Peak memory"),
         *words("Verdict"),
     )
-    return Table(columns, tuple(rows), "runs")
+    return Table(columns, tuple(rows), csv)
 
 
-def _change(experiment: Experiment, run: Run, kind: str) -> Cell:
-    change = run.text_loss - experiment.base.text_loss
+def _found(line: Line) -> list[tuple[str, bool]]:
+    """What the rules found, each rule once: of one run with its figures, of several how many runs it holds for."""
+    if len(line.runs) == 1:
+        return [(verdict.phrase, verdict.grave) for verdict in line.findings]
+    rules = dict.fromkeys(verdict.rule for verdict in line.findings)
+    first = {verdict.rule: verdict for verdict in reversed(line.findings)}
+    held = Counter(verdict.rule for verdict in line.findings)
+    total = len(line.runs)
+    return [
+        (f"{first[rule].title.lower()}: {'all' if held[rule] == total else f'{held[rule]} of {total}'} seeds", first[rule].grave)
+        for rule in rules
+    ]
+
+
+def _mean_cell(runs: tuple[Run, ...], key: str, written: Callable[[float], str]) -> Cell:
+    value = mean(run.training[key] for run in runs)
+    return cell(value, written(value))
+
+
+def _before_after(
+    experiment: Experiment, runs: tuple[Run, ...], measured: Callable[[Run], float], written: Callable[[float], str]
+) -> Cell:
+    values = [measured(run) for run in runs]
+    after = mean(values)
+    spread = f"{written(min(values))} to {written(max(values))}" if len(values) > 1 else ""
+    return cell(after, f"{written(measured(experiment.base))} → {written(after)}", note=spread)
+
+
+def _change(experiment: Experiment, runs: tuple[Run, ...], kind: str) -> Cell:
+    change = mean(run.text_loss for run in runs) - experiment.base.text_loss
     return cell(change, signed(change), kind=kind)
 
 
-def _accuracy(experiment: Experiment, run: Run) -> Cell:
+def _accuracy(experiment: Experiment, runs: tuple[Run, ...]) -> Cell:
     if not experiment.has_labels:
         return Cell(ABSENT, kind="quiet")
-    before, after = (one.evaluation["metrics"]["accuracy"] for one in (experiment.base, run))
-    return cell(after, f"{percent(before)} → {percent(after)}")
+    return _before_after(experiment, runs, lambda run: run.evaluation["metrics"]["accuracy"], percent)
 
 
 def losses_table(experiment: Experiment) -> Table:
@@ -256,13 +286,15 @@ def loss_contests_table(experiment: Experiment) -> Table:
                 Cell(contest.left),
                 Cell(contest.right),
                 cell(difference.mean, signed(difference.mean), note=between),
+                cell(difference.detectable, fixed(difference.detectable)),
                 cell(difference.rows, integer(difference.rows)),
                 cell(contest.p, number(contest.p, 2)),
-                Cell(contest.words, kind="" if contest.shown else "quiet"),
+                Cell(contest.words, kind="" if contest.matters else "quiet"),
             )
         )
+    names = ("Difference in loss of the text", "Smallest to be shown", "Rows", "p, adjusted")
     return Table(
-        (*words("One", "Other"), *figures("Difference in loss of the text", "Rows", "p, adjusted"), *words("Verdict")),
+        (*words("One", "Other"), *figures(*names), *words("Verdict")),
         tuple(rows),
         "comparisons",
     )

@@ -129,6 +129,11 @@ class Experiment:
         return self.spec["title"] or self.name
 
     @property
+    def smallest_difference(self) -> float:
+        """Nats a token: a smaller difference in loss is too small to matter."""
+        return self.spec["smallest_relevant_difference"]
+
+    @property
     def has_labels(self) -> bool:
         return "confusion" in self.base.evaluation
 

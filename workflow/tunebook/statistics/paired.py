@@ -17,6 +17,7 @@ import numpy
 from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.05  # of all tests; intervals are of 1 - LEVEL
+POWER = 0.8  # how often a test shows the smallest difference that it is said to be able to show (Cohen 1988, chapter 2)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Difference:
     rows: int
     p: float = math.nan
     seeds_known: bool = True  # whether the interval holds the chance of the seeds; with one trained seed it cannot
+    detectable: float = math.nan  # the smallest true difference that such rows and seeds show with a chance of POWER
 
     @property
     def shown(self) -> bool:
@@ -68,7 +70,7 @@ def paired_difference(
     parts += [_of_seeds(side.values[:, finite] @ weights / total) for side in trained if len(side.values) > 1]
     known = all(len(side.values) > 1 for side in trained)
     half, p = _student(mean, parts)
-    return Difference(mean, mean - half, mean + half, len(deltas), p, known)
+    return Difference(mean, mean - half, mean + half, len(deltas), p, known, _detectable(parts))
 
 
 def _of_rows(residuals: numpy.ndarray, clusters: numpy.ndarray) -> tuple[float, int]:
@@ -91,9 +93,22 @@ def _student(mean: float, parts: list[tuple[float, int]], level: float = LEVEL) 
         return 0.0, 1.0 if mean == 0 else 0.0
     if not math.isfinite(variance):
         return math.inf, 1.0
-    freedom = variance**2 / sum(part**2 / free for part, free in parts)  # Satterthwaite 1946
-    error = math.sqrt(variance)
+    freedom, error = _freedom(parts), math.sqrt(variance)
     return float(stdtrit(freedom, 1 - level / 2)) * error, float(2 * stdtr(freedom, -abs(mean) / error))
+
+
+def _freedom(parts: list[tuple[float, int]]) -> float:
+    """Satterthwaite's degrees of freedom (1946) of a variance that is the sum of the parts, which is positive."""
+    return sum(part for part, _ in parts) ** 2 / sum(part**2 / free for part, free in parts)
+
+
+def _detectable(parts: list[tuple[float, int]]) -> float:
+    """The smallest difference that the test shows with a chance of POWER (Cohen 1988, chapter 2); infinite for one row."""
+    variance = sum(part for part, _ in parts)
+    if variance == 0 or not math.isfinite(variance):
+        return variance
+    freedom = _freedom(parts)
+    return float(stdtrit(freedom, 1 - LEVEL / 2) + stdtrit(freedom, POWER)) * math.sqrt(variance)
 
 
 def ratio_interval(sums: Sequence[float], counts: Sequence[int], level: float = LEVEL) -> tuple[float, float]:
@@ -121,12 +136,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
-
-
-def detectable_difference(deviation: float, rows: int, power: float = 0.8) -> float:
-    """The smallest difference that a paired test over so many rows shows with this power (Cohen 1988, chapter 2).
-
-    deviation: standard deviation of a row's difference, in the unit of the difference.
-    """
-    free = rows - 1
-    return float(stdtrit(free, 1 - LEVEL / 2) + stdtrit(free, power)) * deviation / math.sqrt(rows)
