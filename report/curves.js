@@ -9,7 +9,7 @@
     const path = group.querySelector("path").getAttribute("d").match(/-?[\d.]+ -?[\d.]+/g) ?? [];
     const points = path.map((pair) => pair.split(" ").map(Number)).map(([x, y]) =>
       ({ x, y, step: (x - b) / a, value: value(y) * Number(group.dataset.factor) }));
-    return { name: group.dataset.curve, panel: group.dataset.panel, epochs: Number(group.dataset.epochs), points };
+    return { group, name: group.dataset.curve, panel: group.dataset.panel, epochs: Number(group.dataset.epochs), points };
   };
   for (const svg of document.querySelectorAll(".canvas svg")) {
     const groups = [...svg.querySelectorAll("[data-curve]")];
@@ -28,6 +28,27 @@
     told.className = "told";
     told.setAttribute("aria-hidden", "true");
     const canvas = svg.closest(".canvas");
+    // Where a panel holds all methods, a button shows and hides each
+    const together = [...svg.querySelectorAll("[data-belongs]")];
+    if (together.length) {
+      const buttons = document.createElement("p");
+      buttons.className = "switches";
+      buttons.append("Show: ");
+      for (const band of together) {
+        const curve = groups.find((group) => group.dataset.curve === band.dataset.belongs);
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = band.dataset.belongs;
+        button.setAttribute("aria-pressed", "true");
+        button.addEventListener("click", () => {
+          const shown = button.getAttribute("aria-pressed") !== "true";
+          button.setAttribute("aria-pressed", String(shown));
+          for (const part of [band, curve]) part.classList.toggle("hidden", !shown);
+        });
+        buttons.append(button);
+      }
+      canvas.before(buttons);
+    }
     const hide = () => { told.remove(); dots.replaceChildren(); };
     svg.addEventListener("pointerleave", hide);
     svg.addEventListener("pointermove", (event) => {
@@ -37,13 +58,15 @@
       const box = boxes.reduce((one, other) => (away(other) < away(one) ? other : one));
       if (away(box) > 40) return hide();
       const nearest = (points, x) => points.reduce((one, other) => (Math.abs(other.x - x) < Math.abs(one.x - x) ? other : one));
+      const shown = box.curves.filter((curve) => !curve.group.classList.contains("hidden"));
+      if (!shown.length) return hide();
       // The point that is nearest, sideways above all, decides the step; other curves tell theirs where they have one there
       const far = (point) => Math.hypot(point.x - at.x, (point.y - at.y) / 4);
-      const lead = box.curves.map((curve) => nearest(curve.points, at.x)).reduce((one, other) => (far(other) < far(one) ? other : one));
+      const lead = shown.map((curve) => nearest(curve.points, at.x)).reduce((one, other) => (far(other) < far(one) ? other : one));
       const step = Math.round(lead.step);
       const lines = [`step ${step}, epoch ${(step * box.curves[0].epochs).toFixed(2)}`];
       dots.replaceChildren();
-      for (const curve of box.curves) {
+      for (const curve of shown) {
         const point = nearest(curve.points, lead.x);
         if (Math.abs(point.step - lead.step) > 0.5) continue;
         lines.push(`${curve.name} ${typeset(point.value)}`);

@@ -9,10 +9,12 @@ import pytest
 
 from tests.records import fake_study
 from tunebook.errors import TunebookError
-from tunebook.records import write_json, write_parquet
-from tunebook.reporting.comparison import choose, loss_difference
-from tunebook.reporting.contests import AgainstExamples, against_examples
-from tunebook.reporting.report_tables import losses_table, methods_table, metrics_table
+from tunebook.records import read_json, write_json, write_parquet
+from tunebook.report import outcome
+from tunebook.reporting.comparison import best_methods, choose, loss_difference
+from tunebook.reporting.contests import AgainstExamples, against_examples, loss_contests
+from tunebook.reporting.diagnosis import diagnose_run
+from tunebook.reporting.report_tables import Line, losses_table, methods_table, metrics_table, summary_table
 from tunebook.reporting.study_folder import read_study
 from tunebook.statistics.paired import Difference
 from tunebook.tables import build_tables, losses_of, markdown, write_tables
@@ -212,3 +214,53 @@ def test_the_test_rows_take_no_part_in_the_choice(tmp_path):
     assert choose(after).method == before.method
     other = next(name for name in after.methods if name != before.method)
     assert loss_difference(after.methods[before.method], after.methods[other]).shown
+
+
+def test_a_difference_too_small_to_matter_is_no_verdict(tmp_path):
+    folder = fake_study(tmp_path, experiments=2, methods=4, seeds=2)
+    record = read_json(folder / "study.json")
+    record["experiments"]["experiment-1"]["smallest_relevant_difference"] = 5.0
+    write_json(folder / "study.json", record)
+    experiment = read_study(folder).experiments[1]
+    runs = experiment.methods["lora"]
+    difference = loss_difference(runs, (experiment.base,))
+    assert difference.shown
+    assert outcome(experiment, difference) == ("quiet", "better than base, too little to matter")
+    contest = next(one for one in loss_contests(experiment) if (one.left, one.right) == ("lora", "base"))
+    assert contest.words == "lora has the lower loss, too little to matter"
+    assert not contest.matters
+    assert set(choose(experiment).rivals) == set(experiment.methods)
+
+
+def test_the_summary_has_a_line_a_method_with_all_its_seeds(tmp_path):
+    study = read_study(fake_study(tmp_path, experiments=2, methods=3, seeds=2))
+    experiment = study.experiments[1]
+    runs = experiment.methods["full"]
+    found = tuple(v for run in runs for v in diagnose_run(experiment, run) if v.found)
+    line = Line(experiment, runs, ("good", "better than base"), None, found)
+    table = summary_table([line])
+    assert [column.label for column in table.columns][1:4] == ["Method", "Seeds", "Held-out loss of the text"]
+    row = table.rows[0]
+    losses = [run.text_loss for run in runs]
+    assert row[3].sort == pytest.approx(sum(losses) / 2)
+    assert row[3].note == f"{min(losses):.3f} to {max(losses):.3f}"
+    assert ("overfitting: all seeds", True) in row[-1].tags
+    alone = tuple(v for v in found if v.rule == "overfitting")[:1]
+    assert summary_table([replace(line, findings=alone)]).rows[0][-1].tags == (("overfitting: 1 of 2 seeds", True),)
+
+
+def test_the_best_and_what_is_not_shown_to_differ_from_it_stand_in_bold(tmp_path):
+    experiment = read_study(fake_study(tmp_path, experiments=2, methods=12, seeds=2, rows=400)).experiments[1]
+    losses = {name: sum(run.text_loss for run in runs) for name, runs in experiment.methods.items()}
+    first = min(losses, key=losses.__getitem__)
+    bold = best_methods(experiment, "text_loss")
+    assert first in bold
+    for name, runs in experiment.methods.items():
+        shown = loss_difference(runs, experiment.methods[first]).shown
+        assert (name in bold) == (name == first or not shown)
+    assert 1 < len(bold) < 12
+    row = next(row for row in metrics_table(experiment).rows if row[0].text == "loss of the text")
+    kinds = dict(zip((*experiment.untrained_groups, *experiment.methods), (each.kind for each in row[1:]), strict=True))
+    assert {name for name, kind in kinds.items() if kind == "best"} == set(bold)
+    assert best_methods(experiment, "answer_tokens") == ()  # neither end is better
+    assert best_methods(experiment, "rouge_l") == ()  # over fewer than ten answers

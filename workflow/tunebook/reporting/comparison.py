@@ -12,6 +12,7 @@ from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.untrained import Baseline, Prompted
 from tunebook.statistics.paired import Difference, Scores, paired_difference
 
+FEW_ANSWERS = 10  # below so many answers no value is called the best
 FEW_ROWS = 100  # below so many test rows a verdict says how many: intervals over few rows cover less than they say
 HIGHER_IS_BETTER = (
     "accuracy", "macro_f1", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
@@ -119,6 +120,34 @@ def over_seeds(runs: tuple[Run | Baseline, ...]) -> dict[str, tuple[int, float, 
         if None not in values:
             found[metric] = (len(values), mean(values), min(values), max(values))
     return found
+
+
+ROW_DIFFERENCES = {
+    "text_loss": loss_difference,
+    "accuracy": accuracy_difference,
+}  # metrics that are compared row by row
+
+
+def best_methods(experiment: Experiment, metric: str) -> tuple[str, ...]:
+    """The finetuned methods of the best value of a metric; where rows are compared, those not shown to differ from it too.
+
+    Empty where there is one method only, where the metric has no better end, or where it was measured on fewer than
+    FEW_ANSWERS rows or answers.
+    """
+    methods = experiment.methods
+    values = {name: [run.metrics.get(metric) for run in runs] for name, runs in methods.items()}
+    few = any(run.rows_of(metric) < FEW_ANSWERS for run in experiment.runs)
+    if len(methods) < 2 or not better(metric) or few or any(None in of_seeds for of_seeds in values.values()):
+        return ()
+    means = {name: mean(of_seeds) for name, of_seeds in values.items()}
+    best = max(means.values(), key=lambda value: better(metric) * value)
+    first = next(name for name, value in means.items() if value == best)
+    differs = ROW_DIFFERENCES.get(metric)
+    return tuple(
+        name
+        for name in methods
+        if means[name] == best or (differs and not differs(methods[name], methods[first]).shown)
+    )
 
 
 def share_removed(base: Run, run: Run) -> float:

@@ -6,12 +6,13 @@ import math
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tunebook.reporting.curves import smooth, split_rows
-from tunebook.reporting.figure_style import NARROW_IN, WIDE_IN, panels, tells, thin
+from tunebook.reporting.figure_style import NARROW_IN, WIDE_IN, belongs, look, panels, tells, thin
 from tunebook.reporting.palette import BASE, BLUE, GREEN, INK, PURPLE, TRAINING, VALIDATION, VERMILLION
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import plain
@@ -21,13 +22,21 @@ SCHEDULE_LINES = ((PURPLE, "-"), (BLUE, "--"), (VERMILLION, ":"), (GREEN, "-."))
 LOG_FACTOR = (
     20  # from here on the highest validation loss is so many times the lowest that a linear axis hides the low ones
 )
+TOGETHER_IN = 3.0  # inches: the height of the panel with all methods
 LEGEND_PLACE = {"loc": "outside lower center", "handlelength": 1.6, "columnspacing": 1.4}
 
 
 def draw_loss(experiment: Experiment) -> Figure:
-    """Training loss (raw and smoothed) and validation loss of each method; the untouched model as a dashed line."""
+    """Training loss (raw and smoothed) and validation loss of each method; the untouched model as a dashed line.
+
+    Where there are several methods, a first panel holds the validation losses of all.
+    """
     methods = experiment.methods
-    figure, axes = panels(len(methods), 3.1 if len(methods) == 1 else 2.5, sharey=True)
+    if len(methods) > 1:
+        figure, (together, *axes) = _panels_below_one(len(methods))
+        _validations(together, methods)
+    else:
+        figure, axes = panels(1, 3.1)
     for axis, (method, runs) in zip(axes, methods.items(), strict=True):
         for run in reversed(runs):  # the first one on top: it is the one that says its values
             _losses(axis, run, says=run is runs[0])
@@ -46,6 +55,42 @@ def draw_loss(experiment: Experiment) -> Figure:
     axes[0].set_ylim(*_loss_limits(experiment, log))
     _one_legend(figure, axes, columns=2 if len(methods) == 1 else 3)
     return figure
+
+
+def _panels_below_one(count: int) -> tuple[Figure, list[Axes]]:
+    """A panel as wide as the figure, and `count` panels in two columns below it. Returns the axes in this order."""
+    rows = -(-count // 2)
+    figure = plt.figure(figsize=(WIDE_IN, TOGETHER_IN + 2.5 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows + 1, 2, height_ratios=[TOGETHER_IN] + [2.5] * rows)
+    axes: list[Axes] = []
+    for place in range(count):
+        axes.append(figure.add_subplot(grid[1 + place // 2, place % 2], sharey=axes[0] if axes else None))
+        axes[-1].tick_params(labelleft=place % 2 == 0)
+    return figure, [figure.add_subplot(grid[0, :]), *axes]
+
+
+def _validations(axis: Axes, methods: dict[str, tuple[Run, ...]]) -> None:
+    """Validation losses of all methods: the mean over seeds, and their range as a band. The losses before training lie
+    above the panel, which would press the others together."""
+    reached = []
+    for place, (method, runs) in enumerate(methods.items()):
+        colour, marker, style = look(place)
+        points = pandas.concat([split_rows(run.history, "validation")[["step", "loss"]] for run in runs])
+        steps = points.groupby("step")["loss"].agg(["mean", "min", "max"])
+        reached += steps.loc[steps.index > 0, ["min", "max"]].to_numpy().ravel().tolist()
+        band = axis.fill_between(steps.index, steps["min"], steps["max"], color=colour, alpha=0.15, linewidth=0)
+        belongs(band, method)
+        look_of = {"color": colour, "marker": marker, "linestyle": style, "markersize": 4, "linewidth": 1.4}
+        (line,) = axis.plot(steps.index, steps["mean"], **look_of, label=method)
+        tells(line, method, _epochs_per_step(runs[0]))
+    finite = [loss for loss in reached if math.isfinite(loss)]
+    if finite:
+        margin = 0.06 * (max(finite) - min(finite) or 1.0)
+        axis.set_ylim(min(finite) - margin, max(finite) + margin)
+    axis.set_title("validation, all methods")
+    axis.set_ylabel("loss, nats a token")
+    _steps_below(axis)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=4, handlelength=2.4)
 
 
 def _losses(axis: Axes, run: Run, says: bool) -> None:

@@ -15,18 +15,21 @@ import matplotlib
 matplotlib.use("svg")  # no display is needed, and none is looked for
 
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tunebook.records import write_text
-from tunebook.reporting.palette import GRID, INK, QUIET
+from tunebook.reporting.palette import GRID, INK, QUIET, SERIES
 
 MARKERS = ("o", "s", "D", "^", "v", "P")
 NARROW_IN, WIDE_IN = 4.5, 6.6  # inches: one column of panels, two columns of panels
 FONTS = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif"
 
 TELLS = "tells"  # begins the group id of a curve that says its values
+BELONGS = "belongs"  # begins the group id of what a reader shows and hides along with a curve
+LINES = ("-", "--", ":")
 
 STYLE = {
     "svg.fonttype": "none",  # real text: small, searchable; measured in DejaVu Sans, which is wider than what is shown
@@ -76,6 +79,12 @@ def panels(count: int, panel_height_in: float, columns: int | None = None, **opt
     return figure, axes[:count]
 
 
+def look(place: int) -> tuple[str, str, str]:
+    """(colour, marker, line style) of the method at this place of a figure: no two alike among the first eighteen."""
+    around = place // len(SERIES)
+    return SERIES[place % len(SERIES)], MARKERS[(place + around) % len(MARKERS)], LINES[around % len(LINES)]
+
+
 def save_svg(figure: Figure, path: Path) -> None:
     """Write a figure as SVG without date or machine, coordinates rounded to a hundredth of a point."""
     buffer = io.StringIO()
@@ -87,6 +96,11 @@ def save_svg(figure: Figure, path: Path) -> None:
 def tells(line: Line2D, name: str, epochs_per_step: float, factor: float = 1.0) -> None:
     """Let a curve over optimizer steps say its values under the pointer (report/curves.js): what is drawn, times `factor`."""
     line.set_gid(f"{TELLS}|{name}|{epochs_per_step:.6g}|{factor:g}")
+
+
+def belongs(artist: Artist, method: str) -> None:
+    """Mark what a reader shows and hides along with a method's curve (report/curves.js)."""
+    artist.set_gid(f"{BELONGS}|{method}")
 
 
 def with_values(figure: Figure, svg: str) -> str:
@@ -110,7 +124,7 @@ def with_values(figure: Figure, svg: str) -> str:
                 told |= {"epochs": epochs, "factor": factor} | ({"log": "10"} if log else {})
                 attributes = " ".join(f'data-{key}="{value}"' for key, value in told.items())
                 svg = svg.replace(f'<g id="{gid}">', f"<g {attributes}>", 1)
-    return svg
+    return re.sub(rf'<g id="{BELONGS}\|([^"]*)">', rf'<g data-{BELONGS}="\1">', svg)
 
 
 def slim(svg: str) -> str:

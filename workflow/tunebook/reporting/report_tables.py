@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunebook.reporting.comparison import better, mean
+from tunebook.reporting.comparison import best_methods, better, mean
 from tunebook.reporting.contests import AgainstExamples, label_contests, loss_contests
 from tunebook.reporting.curves import between_validations, same_epoch
 from tunebook.reporting.diagnosis import Verdict
@@ -102,7 +102,7 @@ def summary_table(lines: Sequence[Line], csv: str = "") -> Table:
                 *((cell(runs[0].seed, str(runs[0].seed)),) if seeds else ()),
                 _before_after(experiment, runs, lambda run: run.text_loss, fixed),
                 _change(experiment, runs, line.outcome[0]),
-                _before_after(experiment, runs, lambda run: run.loss, fixed),
+                *(() if several else (_before_after(experiment, runs, lambda run: run.loss, fixed),)),
                 *((_accuracy(experiment, runs),) if accuracy else ()),
                 _mean_cell(runs, "wall_s", duration),
                 _mean_cell(runs, "peak_memory_bytes", size),
@@ -112,7 +112,8 @@ def summary_table(lines: Sequence[Line], csv: str = "") -> Table:
     columns = (
         *words("Experiment", "Method"),
         *(figures("Seeds") if several else figures("Seed") if seeds else ()),
-        *figures("Held-out loss of the text", "Change", "With end tokens"),
+        *figures("Held-out loss of the text", "Change"),
+        *(() if several else figures("With end tokens")),
         *(figures("Accuracy") if accuracy else ()),
         *figures("Training time", "Peak memory"),
         *words("Verdict"),
@@ -129,7 +130,10 @@ def _found(line: Line) -> list[tuple[str, bool]]:
     held = Counter(verdict.rule for verdict in line.findings)
     total = len(line.runs)
     return [
-        (f"{first[rule].title.lower()}: {'all' if held[rule] == total else f'{held[rule]} of {total}'} seeds", first[rule].grave)
+        (
+            f"{first[rule].title.lower()}: {'all' if held[rule] == total else f'{held[rule]} of {total}'} seeds",
+            first[rule].grave,
+        )
         for rule in rules
     ]
 
@@ -228,20 +232,22 @@ def metrics_table(experiment: Experiment) -> Table:
     rows = []
     for name in names:
         direction = {1: "higher is better", -1: "lower is better", 0: ""}[better(name)]
-        cells = [_metric_cell(name, runs) for runs in groups.values()]
+        bold = best_methods(experiment, name)
+        cells = [_metric_cell(name, runs, "best" if method in bold else "") for method, runs in groups.items()]
         rows.append((Cell(metric_title(name), note=direction), *cells))
     return Table((*words("Metric"), *figures(*groups)), tuple(rows), "metrics")
 
 
-def _metric_cell(name: str, runs: tuple[Run | Baseline, ...]) -> Cell:
+def _metric_cell(name: str, runs: tuple[Run | Baseline, ...], kind: str) -> Cell:
     values = [run.metrics.get(name) for run in runs]
     if any(value is None for value in values):
         return Cell(ABSENT, kind="quiet")
     value = mean(values)
     if len(values) > 1:
-        kind = "draws" if isinstance(runs[0], Prompted) else "seeds"
-        return cell(value, score(value), note=f"{score(min(values))} to {score(max(values))} over {len(values)} {kind}")
-    return cell(value, score(value), note=_doubt(name, runs[0]))
+        each = "draws" if isinstance(runs[0], Prompted) else "seeds"
+        spread = f"{score(min(values))} to {score(max(values))} over {len(values)} {each}"
+        return cell(value, score(value), kind=kind, note=spread)
+    return cell(value, score(value), kind=kind, note=_doubt(name, runs[0]))
 
 
 def _doubt(name: str, run: Run | Baseline) -> str:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tunebook.reporting.comparison import better, over_seeds
-from tunebook.reporting.figure_style import MARKERS, NARROW_IN
-from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET, SERIES
+from tunebook.reporting.figure_style import MARKERS, NARROW_IN, look
+from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import fixed, integer, metric_title
 from tunebook.reporting.untrained import Baseline
@@ -21,6 +21,7 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#eef4f9", "#0a6ba6"])
 DARK_SHARE = 0.55  # cells darker than this carry light figures
 LIGHT_FIGURES, DARK_FIGURES = "#fefefe", "#101214"  # on shades that are the same in a light and in a dark theme
 MOST_LABELS = 12
+LEGEND_COLUMNS = 3  # a narrow figure's width holds so many names of methods
 
 
 def draw_metrics(experiment: Experiment) -> Figure:
@@ -64,7 +65,7 @@ def draw_metrics(experiment: Experiment) -> Figure:
         axes.flat[-1].set_xlim(-0.03, 1.03)
         axes.flat[-1].set_xlabel("share of 1")
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(runs)), handletextpad=0.3)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(LEGEND_COLUMNS, len(runs)), handletextpad=0.3)
     return figure
 
 
@@ -103,9 +104,7 @@ def _looks(runs: dict[str, Run | Baseline]) -> dict[str, tuple[str, str, bool]]:
     untrained = [name for name, run in runs.items() if isinstance(run, Baseline) or run.training is None]
     trained = [name for name in runs if name not in untrained]
     looks = {name: (BASE if at == 0 else INK, MARKERS[at % len(MARKERS)], True) for at, name in enumerate(untrained)}
-    return looks | {
-        name: (SERIES[at % len(SERIES)], MARKERS[at % len(MARKERS)], False) for at, name in enumerate(trained)
-    }
+    return looks | {name: (*look(at)[:2], False) for at, name in enumerate(trained)}
 
 
 def _answers(name: str, run: Run) -> str:
