@@ -47,6 +47,7 @@ def fake_study(
         "datasets": {"toys": _dataset(labels=True), "lines": _dataset(labels=False)},
         "methods": {name: _method(name) for name in METHODS},
         "experiments": {},
+        "config": {"study": "fake", "title": "Fake study"},
         "runs": [],
     }
     for index, name in enumerate(names):

@@ -17,7 +17,8 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from tests import tiny
 from tests.checkout import ROOT, copy_workflow
 from tunebook import __main__ as command_line
-from tunebook.deployment import EXPECTED, PACKAGE
+from tunebook import deployment
+from tunebook.deployment import EXPECTED, PACKAGE, release
 
 LENGTHS = "results/tiny/tokens/words/lengths.json"  # made by four stages
 HOST = """
@@ -161,3 +162,18 @@ def test_make_installs_in_a_folder_with_an_odd_name(clone):
     where = [".venv/bin/python", "-c", "import os, tunebook; os.chdir('/'); print(tunebook.__file__)"]
     found = subprocess.run(where, check=True, **shared).stdout.strip()
     assert found == str(clone / "workflow" / "tunebook" / "__init__.py")
+
+
+def test_a_release_names_the_commit_and_what_is_not_committed(tmp_path, monkeypatch):
+    monkeypatch.setattr(deployment, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n', encoding="utf-8")
+    assert release() == "1.2.3"
+    git = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    commit = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    assert release() == f"1.2.3, commit {commit}"
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.4"\n', encoding="utf-8")
+    assert release() == f"1.2.4, commit {commit} with uncommitted changes"

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.records import HOSTILE, fake_study
+from tunebook.check import read_study as read_config
+from tunebook.configuration.study import resolved
+from tunebook.deployment import release
 from tunebook.errors import TunebookError
 from tunebook.figures import write_figures
 from tunebook.records import write_json
@@ -435,3 +438,24 @@ def test_a_caption_names_baselines_only_where_there_are_any(study):
 )
 def test_numbers_are_written_for_reading(written, expected):
     assert written == expected
+
+
+def test_provenance_names_the_version_and_gives_the_config_to_run_again(html):
+    said = section(html, "provenance")
+    assert f"This report was written by Tunebook {release()}." in said
+    assert '"title": "Fake study"' in said
+
+
+@pytest.mark.parametrize("name", ["config", "paper"])
+def test_the_config_in_the_report_gives_the_same_study(tmp_path, name):
+    record = resolved(read_config(TEMPLATES.parent / "config" / f"{name}.yaml"))
+    copy = tmp_path / "study.yaml"
+    copy.write_text(typeset.json_text(record["config"]), encoding="utf-8")  # as the page shows it
+    assert resolved(read_config(copy)) == record
+
+
+def test_the_contents_lead_to_the_parts_of_each_experiment(page, study):
+    for experiment in study.experiments:
+        for part in ("losses", "verdicts", "metrics", "answers"):
+            assert f"{part}-of-{experiment.name}" in page.ids
+            assert page.links.count(f"#{part}-of-{experiment.name}") == 2  # the contents, and the head's own anchor

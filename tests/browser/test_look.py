@@ -195,4 +195,18 @@ def test_two_hundred_runs_are_bound_in_time_and_can_be_used(tmp_path, browser):
     assert seconds < 30
     assert report.stat().st_size < 10e6
     browser.open(report.as_uri(), 1280, dark=False)
-    assert browser.evaluate("document.querySelectorAll('#summary tbody tr').length") == 200
+    assert browser.evaluate("document.querySelectorAll('#summary details tbody tr').length") == 200
+    assert browser.evaluate("document.querySelectorAll('#summary > .table tbody tr').length") == 5  # a line a method
+
+
+def test_a_button_shows_and_hides_the_curve_of_a_method(report, browser):
+    browser.open(report.as_uri(), 1280, dark=False)
+    button = "document.querySelectorAll('.switches button')[1]"
+    drawn = '[...document.querySelectorAll(\'.switches + .canvas [data-curve="full"], .switches + .canvas [data-belongs="full"]\')].map((part) => getComputedStyle(part).display)'
+    assert browser.evaluate(f"{button}.textContent") == "full"
+    assert browser.evaluate(drawn) == ["inline", "inline"]
+    browser.evaluate(f"{button}.click()")
+    assert browser.evaluate(drawn) == ["none", "none"]
+    assert browser.evaluate(f"{button}.getAttribute('aria-pressed')") == "false"
+    browser.evaluate(f"{button}.click()")
+    assert browser.evaluate(drawn) == ["inline", "inline"]

@@ -5,7 +5,10 @@ In a checkout the library stands in `workflow/`; in an installed package the wor
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import subprocess
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +20,25 @@ ROOT = DEPLOYED if DEPLOYED.exists() else PACKAGE.parents[1]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 TEMPLATES = ROOT / "report"
 EXPECTED = "TUNEBOOK_LIBRARY"  # environment variable: the folder of the library that the rules belong to
+
+
+def release() -> str:
+    """This copy's version and, in a git checkout, its commit, such as `0.1.0, commit 89e4b69 with uncommitted changes`."""
+    if ROOT == DEPLOYED:
+        return importlib.metadata.version("tunebook")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    if not (ROOT / ".git").exists():  # a folder above may be a repository of somebody else's
+        return version
+    try:
+        commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return version
+    return f"{version}, commit {commit}{' with uncommitted changes' if changes else ''}"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def check_copy(environment: Mapping[str, str]) -> None:

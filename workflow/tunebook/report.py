@@ -16,7 +16,7 @@ import markupsafe
 import pandas
 
 from tunebook.data.rows import Message, spoken
-from tunebook.deployment import TEMPLATES
+from tunebook.deployment import TEMPLATES, release
 from tunebook.errors import TunebookError
 from tunebook.finetuning import metrics
 from tunebook.records import write_text
@@ -279,13 +279,13 @@ def provenance(study: Study) -> dict[str, Any]:
             for package, version in baseline.versions.items():
                 if version not in versions.setdefault(package, []):
                     versions[package].append(version)
-    config = {key: value for key, value in study.record.items() if key != "runs"}
     return {
         "models": provenance_tables.sources_table(study, "models"),
         "datasets": provenance_tables.sources_table(study, "datasets"),
         "runs": provenance_tables.identities_table(study),
         "versions": versions,
-        "config": typeset.json_text(config),
+        "release": release(),
+        "config": typeset.json_text(study.record["config"]),
     }
 
 

@@ -173,6 +173,11 @@ def experiment_spec(study: Study, name: str) -> dict[str, Any]:
     return {"experiment": dump(experiment), "model": dump(model), "dataset": dump(dataset)}
 
 
+def config_of(study: Study) -> dict[str, Any]:
+    """The config as plain JSON values, keys at their default left out: it passes `check` and gives the same runs."""
+    return study.model_dump(mode="json", exclude_defaults=True, round_trip=True)
+
+
 def resolved(study: Study) -> dict[str, Any]:
     """What study.json holds."""
     runs = runs_of(study)
@@ -185,6 +190,7 @@ def resolved(study: Study) -> dict[str, Any]:
         **dump(study),
         "datasets": datasets,
         "experiments": experiments,
+        "config": config_of(study),
         "specs": fetching_specs(study),
         "runs": [{key: run.spec[key] for key in ("run", "experiment", "method", "seed", "identity")} for run in runs],
     }
