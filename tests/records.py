@@ -236,7 +236,7 @@ def _write_run(
             "max_grad_norm": 1.0,
             "max_validation_rows": VALIDATED,
         },
-        "adapter": None if method in ("base", "full") else {"r": 4, "lora_alpha": 8},
+        "adapter": None if method in ("base", "full") else {"r": 4, "lora_alpha": 8, "init_lora_weights": True},
         "quantization": _method(method)["quantization"],
         "generation": {"max_new_tokens": 20, "batch_size": 16},
         "prompts": ["So many books, "],

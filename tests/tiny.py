@@ -130,6 +130,10 @@ LORA = {  # the smallest adapter of a run.json
     "target_modules": ["q_proj"],
     "target_parameters": [],
     "modules_to_save": [],
+    "use_dora": False,
+    "use_rslora": False,
+    "loraplus_lr_ratio": None,
+    "init_lora_weights": True,
 }
 
 

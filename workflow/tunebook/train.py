@@ -36,6 +36,7 @@ from tunebook.finetuning.models import (
     size_of,
     use_allowed_cores,
 )
+from tunebook.finetuning.plain_lora import check_layers, keep_start, rewrites_base, to_plain_lora
 from tunebook.finetuning.progress import Progress, duration
 from tunebook.finetuning.schedule import largest_micro_batch, schedule_of
 from tunebook.finetuning.tokenizers import load_tokenizer, publish_generation_config
@@ -122,6 +123,10 @@ def _train_once(
     head = find_head(run, model_folder)
     torch.manual_seed(run["seed"])  # the adapter starts at random
     model = add_adapter(model, run, whole=head.modules if head else ())
+    if rewrites_base(run):
+        check_layers(model, run)
+        if processes.is_first():
+            keep_start(model, work)
     model.config.use_cache = False
     keeper = Keeper(
         schedule=schedule, patience=run["training"]["early_stopping_patience"], facts=facts, deadline=deadline
@@ -133,6 +138,7 @@ def _train_once(
         validation_rows=splits["validation"][: run["training"]["max_validation_rows"]],
         collate=collate,
         packing=run["training"]["packing"],
+        loraplus_lr_ratio=run["adapter"]["loraplus_lr_ratio"] if run["adapter"] else None,
         wall_s=facts.get("wall_s", 0.0),
         callbacks=[keeper, *([Progress(run["run"])] if processes.is_first() else [])],
     )
@@ -231,6 +237,8 @@ def publish(
         )
         for file in weights:
             shutil.copyfile(file, folder / file.name)
+        if rewrites_base(run):
+            to_plain_lora(folder, newest.parent)
         if run["task"] != "sequence-classification":
             publish_generation_config(model, folder)
     history = history_of(state, facts["initial_validation_loss"])

@@ -76,6 +76,14 @@ class Lora(Section):
     )
     bias: Literal["none", "all", "lora_only"] = "none"
     modules_to_save: tuple[Text, ...] = Field((), description="modules that are trained whole, beside the adapter")
+    use_dora: bool = Field(False, description="DoRA: a trained length for each row of a weight, beside its direction")
+    use_rslora: bool = Field(False, description="rsLoRA: the update counts lora_alpha / sqrt(r) times")
+    loraplus_lr_ratio: float | None = Field(
+        None, ge=1, description="LoRA+: matrices B learn at so many times learning_rate; null: at the same rate"
+    )
+    init_lora_weights: Literal[True, "pissa", "olora"] = Field(
+        True, description="how the two matrices start; true: B at zero, so that the output is the base's"
+    )
 
 
 class Training(Section):
@@ -142,6 +150,7 @@ class Method(Section):
         None, description="bitsandbytes' 8-bit or 4-bit NormalFloat weights"
     )
     adapter: Literal["lora"] | None = Field(None, description="null trains every weight")
+    arguments: dict[str, Any] = Field({}, description="adapter arguments of this method, in every experiment")
 
 
 class Overrides(Section):

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from tunebook.configuration.adapter_checks import combination_problems as adapter_problems
 from tunebook.configuration.config import RESERVED_METHOD, Lora, Method, Study, Training
 from tunebook.configuration.dataset_checks import dataset_problems
 from tunebook.configuration.raw import mapping, section_of, true, twice
@@ -57,6 +58,10 @@ def _method_problems(path: str, name: str, method: Mapping[str, Any]) -> Iterato
             f"{path}: found quantization {shown(method['quantization'])} without an adapter; quantized weights cannot "
             "be trained: add adapter: lora, or drop the quantization"
         )
+    own = section_of(method, "arguments")
+    if own and not method.get("adapter"):
+        yield f"{path}.arguments: found for a method without an adapter; add adapter: lora, or remove them"
+    yield from _section_problems(f"{path}.arguments", Lora, own)
 
 
 def _architecture_problems(path: str, model: Mapping[str, Any]) -> Iterator[str]:
@@ -99,6 +104,7 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
     for seed in twice(experiment.get("seeds")):
         yield f"{path}.seeds: found {seed} twice in {shown(experiment['seeds'])}; seeds differ from each other"
     yield from _override_problems(path, experiment, methods)
+    yield from adapter_problems(path, experiment, methods)
     model = models.get(str(experiment.get("model")), {})
     dataset = datasets.get(str(experiment.get("dataset")), {})
     if model and dataset:

@@ -54,8 +54,10 @@ def _run(study: Study, name: str, experiment: Experiment, method_name: str, seed
         "task": study.models[experiment.model].task,
         "model": {"name": experiment.model, **dump(study.models[experiment.model])},
         "dataset": {"name": experiment.dataset, **dump(study.datasets[experiment.dataset])},
-        "training": _changed(experiment, method_name, "training") if trained else None,
-        "adapter": _changed(experiment, method_name, "adapter") if trained and method.adapter else None,
+        "training": _changed(experiment, method_name, "training", {}) if trained else None,
+        "adapter": _changed(experiment, method_name, "adapter", method.arguments)
+        if trained and method.adapter
+        else None,
         "quantization": method.quantization,
         "generation": dump(experiment.generation),
         "prompts": list(experiment.prompts),
@@ -71,12 +73,12 @@ def dump(section: Any) -> dict[str, Any]:
     return section.model_dump(mode="json")
 
 
-def _changed(experiment: Experiment, method: str, section: str) -> dict[str, Any]:
-    """An experiment's training or adapter arguments with a method's overrides, validated again."""
+def _changed(experiment: Experiment, method: str, section: str, own: dict[str, Any]) -> dict[str, Any]:
+    """An experiment's training or adapter arguments with the method's `own` and the overrides for it, validated again."""
     ours = getattr(experiment, section)
     override = experiment.overrides.get(method)
     changes = getattr(override, section) if override else {}
-    return dump(type(ours).model_validate({**dump(ours), **changes}))
+    return dump(type(ours).model_validate({**dump(ours), **own, **changes}))
 
 
 # --- what each stage depends on ----------------------------------------------------------------------------------------

@@ -83,11 +83,18 @@ def _changes(run: dict[str, Any]) -> Iterator[Change]:
         yield "per_device_eval_batch_size: 1", _sets(per_device_eval_batch_size=1)
     if not training["activation_checkpointing"]:
         yield "activation_checkpointing: true", _sets(activation_checkpointing=True)
-    for quantization in ("int8", "nf4") if run["adapter"] else ():
+    for quantization in _quantizations(run["adapter"]):
         if run["quantization"] not in (quantization, "nf4"):
             yield f"method with quantization: {quantization}", _quantizes(quantization)
     if training["max_length"] // 2 >= SHORTEST:
         yield f"max_length: {training['max_length'] // 2}", _sets(max_length=training["max_length"] // 2)
+
+
+def _quantizations(adapter: dict[str, Any] | None) -> tuple[str, ...]:
+    """What may lie beneath an adapter: the config refuses DoRA on int8, and what starts at parts of the weights on either."""
+    if adapter is None or adapter["init_lora_weights"] is not True:
+        return ()
+    return ("nf4",) if adapter["use_dora"] else ("int8", "nf4")
 
 
 def _sets(**values: Any) -> Callable[[dict[str, Any]], None]:

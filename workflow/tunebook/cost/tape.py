@@ -169,10 +169,14 @@ class Tape:
             self.largest_dequantized = max(self.largest_dequantized, noted.elements * x.size)
         size = HALF if half or (setting.mixed and not setting.gpu and setting.quantization == "int8") else x.size
         made = self.value(elements, size, x.grad or weight.grad)
-        return self._with_adapter(name, x, taken, width, out, made) if self.has_adapter(name, output=output) else made
+        return self._with_adapter(name, x, taken, width, noted, made) if self.has_adapter(name, output=output) else made
 
-    def _with_adapter(self, name: str, x: Value, elements: int, width: int, out: int, made: Value) -> Value:
-        """LoRA beside a layer that takes `elements` of x: dropout (its mask), A (its input), B (its input, of rank r)."""
+    def _with_adapter(self, name: str, x: Value, elements: int, width: int, base: Weight, made: Value) -> Value:
+        """LoRA beside a layer that takes `elements` of x: dropout (its mask), A (its input), B (its input, of rank r).
+
+        DoRA (peft 0.21, tuners/lora/dora.py) has a length for each row of the weight, and keeps what base and LoRA put out; with
+        dropout it computes the base's output again, and keeps a quantized weight in full for that."""
+        out = base.elements // width
         rank, dropout = self.setting.adapter["r"], self.setting.adapter["lora_dropout"]
         for side, shape in (("lora_A", (rank, width)), ("lora_B", (out, rank))):
             self.weights.append(Weight(f"{name}.{side}.weight", shape, shape[0] * shape[1] * FLOAT, True, stored=False))
@@ -185,6 +189,13 @@ class Tape:
             taken = self.value(elements, HALF, taken.grad)
         self.keep(taken)
         self.keep_new(elements // width * rank, taken.size)
+        if self.setting.adapter["use_dora"]:
+            name = f"{name}.lora_magnitude_vector.weight"
+            self.weights.append(Weight(name, (out,), out * FLOAT, True, stored=False))
+            self.keep_new(made.elements, taken.size)
+            self.keep_new(made.elements, taken.size)
+            if dropout and base.quantized and x.grad:
+                self.keep_new(base.elements, taken.size)
         made.grad = True
         return made
 

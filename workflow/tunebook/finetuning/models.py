@@ -138,6 +138,7 @@ def add_adapter(model: torch.nn.Module, run: dict[str, Any], *, whole: Sequence[
             model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
         )
     arguments = dict(run["adapter"])
+    del arguments["loraplus_lr_ratio"]  # the optimizer's
     arguments["modules_to_save"] = list(dict.fromkeys([*arguments["modules_to_save"], *whole])) or None
     for key in ("target_modules", "target_parameters"):
         if not isinstance(arguments[key], str):

@@ -57,11 +57,13 @@ class TokenTrainer(Trainer):
         validation_rows: list,
         collate: Collator,
         packing: str,
+        loraplus_lr_ratio: float | None,
         wall_s: float,
         model: torch.nn.Module,
         **options: Any,
     ) -> None:
         self.collate = collate  # for validation; training may pack its rows
+        self.loraplus_lr_ratio = loraplus_lr_ratio
         super().__init__(
             model=model,
             train_dataset=[*rows, blank_row(rows[0], collate.task)],
@@ -89,6 +91,23 @@ class TokenTrainer(Trainer):
     def wall_s(self) -> float:
         """Seconds of training so far, those before a resume included."""
         return self.wall_before + time.monotonic() - self.started
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        """The optimizer that the arguments name; for LoRA+ (Hayou et al. 2024) with peft's groups: matrices B, and weights of one
+        dimension, learn at `loraplus_lr_ratio` times the learning rate."""
+        if self.loraplus_lr_ratio is None or self.optimizer is not None:
+            return super().create_optimizer(*arguments, **options)
+        from peft.optimizers import create_loraplus_optimizer
+
+        optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        self.optimizer = create_loraplus_optimizer(
+            self.model,
+            optimizer_class,
+            loraplus_lr_ratio=self.loraplus_lr_ratio,
+            loraplus_weight_decay=self.args.weight_decay,
+            **settings,
+        )
+        return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         together = self.args.train_batch_size * self.args.world_size
