@@ -54,8 +54,7 @@ def fake_study(
         chosen = list(METHODS)[: methods if index == experiments - 1 else 1]
         record["experiments"][name] = _experiment(index, chosen, seeds, published=index != 1)
         _write_experiment(place, name, labels=index == 0, rows=rows)
-        if index == 0:
-            _write_baselines(place, name, rows)
+        _write_baselines(place, name, rows) if index == 0 else _write_retrieval(place, name, rows)
         _write_run(place, name, "base", 0, index, rows, steps, overfits=False)
         for method in chosen:
             for seed in range(1, seeds + 1):
@@ -86,6 +85,20 @@ def _write_baselines(place: Path, name: str, rows: int) -> None:
     )
     frame = pandas.DataFrame({"row": ids, "reference": references, **answers})
     write_parquet(place / "baselines" / f"{name}.parquet", frame)
+
+
+def _write_retrieval(place: Path, name: str, rows: int) -> None:
+    """The nearest training row answers the held-out question that every run answers."""
+    told = {"retrieval": {"definition": "What retrieval does.", "wall_s": 0.1}}
+    record = {"experiment": name, "rows": rows, "versions": {"scikit-learn": "0.0.1"}, "baselines": told}
+    write_json(place / "baselines" / f"{name}.json", record)
+    lines = {
+        "row": ["r0"],
+        "question": ["So many books 1, "],
+        "reference": ["so little time."],
+        "retrieval": ["no time."],
+    }
+    write_parquet(place / "baselines" / f"{name}.parquet", pandas.DataFrame(lines))
 
 
 def _model() -> dict[str, Any]:
@@ -141,6 +154,7 @@ def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> 
         "prompts": ["So many books, "],
         "few_shot": [2],
         "mends": None,
+        "key_term": None,
         "smallest_relevant_difference": 0.02,
         "published": {
             "source": "Figure 0",

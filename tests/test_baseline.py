@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from tests import tiny
 from tests.records import fake_study
 from tests.stages import prepared, run_stage
-from tunebook.baseline import REGULARIZATION, baselines
+from tunebook.baseline import REGULARIZATION, baselines, retrieval
 from tunebook.records import read_json
 from tunebook.reporting.contests import label_contests
 from tunebook.reporting.report_tables import metrics_table
@@ -114,7 +114,59 @@ def test_each_method_meets_base_tf_idf_and_the_other_methods(study):
 def test_without_labels_there_is_nothing_to_contest(tmp_path):
     study = read_study(fake_study(tmp_path, experiments=2))
     assert label_contests(study.experiments[1]) == []
-    assert {one.method for one in study.experiments[1].baselines} == {"base, 2 examples"}
+    assert {one.method for one in study.experiments[1].baselines} == {"base, 2 examples", "retrieval"}
     lines = build_tables(study)["comparisons"]
     assert set(lines.loc[lines["test"] == "answers", "experiment"]) == {"experiment-0"}
     assert set(lines.loc[lines["test"] == "loss", "experiment"]) == {"experiment-0", "experiment-1"}
+
+
+def asked(pairs, prefix):
+    lines = [{"row": f"{prefix}{at}", "prompt": q, "completion": a} for at, (q, a) in enumerate(pairs)]
+    return pandas.DataFrame(lines).assign(text=None, messages=None, label=None)
+
+
+def test_retrieval_gives_the_answer_of_the_nearest_question():
+    train = asked([("where is my parcel", "on its way"), ("how do I pay", "by card"), ("how do I pay", "in cash")], "t")
+    found = retrieval(
+        train, asked([("my parcel, where?", "soon"), ("can I pay", "yes"), ("zzz", "none")], "r"), "assistant"
+    )
+    assert found["retrieval"].tolist() == ["on its way", "by card", "on its way"]  # of equals, the first
+    assert found["nearest"].tolist() == ["t0", "t1", "t0"]
+    assert found["reference"].tolist() == ["soon", "yes", "none"]
+    assert 0 < found["similarity"][0] < 1
+    assert found["similarity"][2] == 0
+    assert retrieval(train, train, "assistant")["similarity"].tolist() == pytest.approx([1, 1, 1])
+
+
+def test_retrieval_reads_conversations():
+    def talk(question, answer):
+        return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+    rows = pandas.DataFrame(
+        {"row": ["a", "b"], "messages": [talk("one two", "first"), talk("three four", "second")]}
+    ).assign(text=None, prompt=None, completion=None, label=None)
+    assert retrieval(rows, rows[1:], "last")["retrieval"].tolist() == ["second"]
+
+
+def test_the_stage_retrieves_where_rows_have_prompts_but_no_labels(tmp_path):
+    config = tiny.study(tmp_path)
+    del config["datasets"]["lines"]["label"], config["datasets"]["lines"]["labels"]
+    places = prepared(config, tmp_path)
+    run_stage("baseline", "--study", places["study"], "--experiment", "words", "--dataset", places["dataset"],
+              "--output", tmp_path / "baselines")  # fmt: skip
+    record = read_json(tmp_path / "baselines" / "words.json")
+    assert record["rows"] == 12
+    assert record["baselines"]["retrieval"]["definition"].startswith("Gives the answer of the training row")
+    frame = pandas.read_parquet(tmp_path / "baselines" / "words.parquet")
+    assert frame["row"].tolist() == pandas.read_parquet(places["dataset"] / "test.parquet")["row"].tolist()
+    train = set(pandas.read_parquet(places["dataset"] / "train.parquet")["row"])
+    assert set(frame["nearest"]) <= train
+
+
+def test_retrieval_is_measured_on_the_rows_that_the_runs_answer(tmp_path):
+    experiment = read_study(fake_study(tmp_path, experiments=2)).experiments[1]
+    found = next(one for one in experiment.baselines if one.method == "retrieval")
+    assert found.metrics == {"rouge_l": pytest.approx(2 * 1 / 2 * 1 / 3 / (1 / 2 + 1 / 3)), "exact_match": 0.0}
+    assert found.rows_of("rouge_l") == experiment.base.rows_of("rouge_l") == 1
+    columns = [column.label for column in metrics_table(experiment).columns]
+    assert columns == ["Metric", "base", "base, 2 examples", "retrieval", "int8-lora", "full"][: len(columns)]

@@ -166,6 +166,7 @@ def test_make_installs_in_a_folder_with_an_odd_name(clone):
 
 def test_a_release_names_the_commit_and_what_is_not_committed(tmp_path, monkeypatch):
     monkeypatch.setattr(deployment, "ROOT", tmp_path)
+    assert release() == "of unknown version"
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n', encoding="utf-8")
     assert release() == "1.2.3"
     git = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@example.org"]

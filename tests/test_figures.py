@@ -170,7 +170,7 @@ def test_no_marker_of_a_metric_covers_another(tmp_path):
         figure = score_figures.draw_metrics(experiment)
         figure.canvas.draw()
         axis = figure.axes[0]
-        marks = [line for line in axis.lines if line.get_marker() != "None"]
+        marks = [line for line in axis.lines if line.get_marker() != "None" and len(line.get_ydata())]
         places = sorted(axis.transData.transform((0, line.get_ydata()[0]))[1] for line in marks)
         points = [pixels * 72 / figure.dpi for pixels in places]
         gaps = [after - before for before, after in itertools.pairwise(points)]

@@ -97,7 +97,8 @@ def test_the_report_shows_range_over_seeds_in_the_place_of_an_interval_over_rows
     row = next(row for row in metrics_table(study.experiments[-1]).rows if row[0].text == "loss of the text")
     assert row[1].note == "2.90 to 3.10"  # base, then base with examples
     assert row[2].note == "2.40 to 2.60 over 3 draws"
-    assert all(cell.note.endswith("over 2 seeds") for cell in row[3:])
+    assert row[3].text == "–"  # retrieval has no loss
+    assert all(cell.note.endswith("over 2 seeds") for cell in row[4:])
     assert all("over 2 seeds" in row[-1].note for row in methods_table(study.experiments[-1]).rows[1:])
 
 
@@ -117,8 +118,9 @@ def test_methods_are_compared_with_examples_in_the_prompt_row_by_row(study, tabl
     lines = tables["comparisons"].set_index(["experiment", "test", "left", "right"]).sort_index()
     line = lines.loc[("experiment-2", "loss", "lora", "base, 2 examples")]
     experiment = study.experiments[2]
-    expected = loss_difference(experiment.methods["lora"], experiment.baselines)
-    assert len(experiment.baselines) == 3
+    draws = experiment.untrained_groups["base, 2 examples"]
+    expected = loss_difference(experiment.methods["lora"], draws)
+    assert len(draws) == 3
     first = loss_difference(experiment.methods["lora"], experiment.baselines[:1])
     assert expected.mean != pytest.approx(first.mean)  # never the first draw alone
     assert against_examples(experiment, experiment.methods["lora"]).difference == expected

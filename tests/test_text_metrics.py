@@ -8,6 +8,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from scipy.stats import binomtest
 
 from tests.records import fake_study
+from tunebook.errors import TunebookError
 from tunebook.records import write_json
 from tunebook.reporting import text_metrics
 from tunebook.reporting.answers import exchanges
@@ -91,7 +92,7 @@ def test_labels_leave_length_and_end_and_nothing_answered_nothing_at_all():
 
 
 def test_every_metric_is_defined_in_a_sentence():
-    told = measure([sample("x " * 50, reference="x")], labels=False)
+    told = measure([sample("x " * 50, reference="x")], labels=False, term="(x)")
     assert set(text_metrics.definitions()) == set(told)
     assert all(sentence.endswith(".") for sentence in text_metrics.definitions().values())
 
@@ -112,3 +113,28 @@ def test_the_report_says_where_there_is_no_interval(tmp_path):
     notes = {row[0].text: row[1].note for row in table.rows}
     assert notes["stop rate"] == "n = 2, no interval"
     assert notes["loss of the text"] == "2.90 to 3.10"
+
+
+DIAGNOSIS = r"(?:suggest|diagnosis is) (?:an? )?(.+?)[,.]"
+
+
+def test_an_answer_is_right_where_it_names_the_key_term_of_its_reference():
+    asked = [
+        sample("It is probably  ACUTE\ngout.", reference="The findings suggest acute gout, so rest."),
+        sample("A stroke, or acute gout.", reference="The diagnosis is a migraine. Rest."),
+        sample("acute gout", reference="No term stands here."),
+    ]
+    told = measure(asked, labels=False, term=DIAGNOSIS)
+    assert (told["key_term"].value, told["key_term"].rows) == (0.5, 2)
+    assert told["rouge_l"].rows == 3
+    assert "key_term" not in measure(asked, labels=False)
+
+
+def test_a_key_term_that_no_reference_has_is_an_error_with_an_example():
+    with pytest.raises(TunebookError, match=r"finds nothing in any of 1 references, such as 'No term stands here.'"):
+        measure([sample("x", reference="No term stands here.")], labels=False, term=DIAGNOSIS)
+
+
+def test_a_pattern_that_does_not_end_is_stopped():
+    with pytest.raises(TunebookError, match="takes longer than"):
+        measure([sample("x", reference="a" * 60 + "!")], labels=False, term=r"((?:a|aa|a?a)+)$")

@@ -105,6 +105,12 @@ before_the_first_job()
 LABELLED = [
     name for name, e in STUDY.experiments.items() if STUDY.datasets[e.dataset].labels
 ]
+# whose rows have labels, or prompts with answers
+WITH_BASELINES = [
+    name
+    for name, e in STUDY.experiments.items()
+    if name in LABELLED or STUDY.datasets[e.dataset].text is None
+]
 UNLABELLED = [name for name in STUDY.experiments if name not in LABELLED]
 
 
@@ -297,7 +303,7 @@ def records_of(experiments):
             files += [f"{RESULTS}/runs/{run.name}/{name}" for name in names]
     for name in experiments:
         experiment = STUDY.experiments[name]
-        if name in LABELLED:
+        if name in WITH_BASELINES:
             files += [
                 f"{RESULTS}/baselines/{name}.{kind}" for kind in ("json", "parquet")
             ]

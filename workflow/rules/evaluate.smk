@@ -81,14 +81,17 @@ rule baseline:
     log:
         f"{RESULTS}/logs/baseline/{{experiment}}.log",
     wildcard_constraints:
-        experiment=one_of(LABELLED),
+        experiment=one_of(WITH_BASELINES),
     conda:
         "../../envs/tunebook.yaml"
     params:
         tunebook=tunebook_command,
         code=code("baseline"),
         study=STUDY_FILE,
-        labels=lambda wildcards: SPECS["tokenize"][wildcards.experiment]["labels"],
+        told=lambda wildcards: {
+            key: SPECS["tokenize"][wildcards.experiment][key]
+            for key in ("labels", "learn")
+        },
         dataset=dataset_of,
         folder=subpath(output.record, parent=True),
     shell:

@@ -34,7 +34,7 @@ STAGES = {
     "train": "train one run, or resume it",
     "evaluate": "score one run on held-out rows",
     "sample": "let one run answer the experiment's prompts",
-    "baseline": "score simple baselines of an experiment with labels",
+    "baseline": "score simple baselines of an experiment with labels or prompts",
     "tables": "collect a study's records in CSV tables",
     "figures": "draw an experiment's figures",
     "cards": "write a model card and TensorBoard events beside each adapter",

@@ -1,6 +1,7 @@
-"""Stage `baseline`: what little effort reaches on an experiment with labels -> baselines/{experiment}.json, .parquet.
+"""Stage `baseline`: what little effort reaches on an experiment with labels or prompts -> baselines/{experiment}.json, .parquet.
 
-The same training rows, the same test rows, the same metrics as the finetuned runs. The first sentence of a baseline's
+The same training rows, the same test rows, the same metrics as the finetuned runs. Where rows have labels, simple classifiers;
+where they have prompts and answers, the answer of the nearest training row. The first sentence of a baseline's
 docstring is its definition; the report quotes it.
 """
 
@@ -20,7 +21,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from tunebook.data.rows import question
+from tunebook.data.rows import LEARN, question, reference
 from tunebook.data.splits import read_split
 from tunebook.finetuning import metrics
 from tunebook.records import read_spec, write_json, write_parquet
@@ -66,10 +67,33 @@ def baselines(
         given = [str(label) for label in fitted.predict(_questions(test))]
         wall_s = round(time.perf_counter() - start, 3)
         told = metrics.label_record(labels, given, names, intervals={})
-        definition = inspect.getdoc(make).split("\n\n")[0].replace("\n", " ")
-        found[name] = {"definition": definition, "wall_s": wall_s, "regularization": strength, **told}
+        found[name] = {"definition": _definition(make), "wall_s": wall_s, "regularization": strength, **told}
         predictions[name] = given
     return found, predictions
+
+
+def retrieval(train: pandas.DataFrame, test: pandas.DataFrame, learn: str) -> pandas.DataFrame:
+    """Gives the answer of the training row whose question is nearest: cosine similarity of TF-IDF weights of words and pairs of
+    words (scikit-learn); of equals, the first row.
+
+    Returns row, question, reference, retrieval (the answer), nearest (the training row), similarity; a line a test row.
+    """
+    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)
+    known = words.fit_transform(_questions(train, learn))
+    asked = _questions(test, learn)
+    likeness = (words.transform(asked) @ known.T).tocsr()
+    nearest = [int(likeness[row].toarray().argmax()) for row in range(len(asked))]
+    answers = train.apply(reference, axis=1, learn=learn).tolist()
+    return pandas.DataFrame(
+        {
+            "row": test["row"].tolist(),
+            "question": asked,
+            "reference": test.apply(reference, axis=1, learn=learn).tolist(),
+            "retrieval": [answers[place] for place in nearest],
+            "nearest": [train["row"].iloc[place] for place in nearest],
+            "similarity": [float(likeness[row, place]) for row, place in enumerate(nearest)],
+        }
+    )
 
 
 def _fitted(
@@ -85,8 +109,12 @@ def _fitted(
     return fitted[best], best
 
 
-def _questions(rows: pandas.DataFrame) -> list[str]:
-    return rows.apply(question, axis=1).tolist()
+def _questions(rows: pandas.DataFrame, learn: str = LEARN) -> list[str]:
+    return rows.apply(question, axis=1, learn=learn).tolist()
+
+
+def _definition(baseline: Callable[..., Any]) -> str:
+    return inspect.getdoc(baseline).split("\n\n")[0].replace("\n", " ")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,10 +125,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    names = read_spec(args.study, "tokenize", args.experiment)["labels"]
+    spec = read_spec(args.study, "tokenize", args.experiment)
     splits = (read_split(args.dataset, split) for split in ("train", "validation", SPLIT))
     train, validation, test = splits
-    found, predictions = baselines(train, validation, test, names)
+    if spec["labels"]:
+        found, predictions = baselines(train, validation, test, spec["labels"])
+        shown = ", ".join(f"{name} {told['metrics']['accuracy']:.3f}" for name, told in found.items())
+        said = f"accuracy of {shown}"
+    else:
+        start = time.perf_counter()
+        predictions = retrieval(train, test, spec["learn"])
+        wall_s = round(time.perf_counter() - start, 3)
+        found = {"retrieval": {"definition": _definition(retrieval), "wall_s": wall_s}}
+        said = f"similarity to the nearest training row {predictions['similarity'].mean():.2f} at the mean"
     record = {
         "experiment": args.experiment,
         "split": SPLIT,
@@ -111,5 +148,4 @@ def main(args: argparse.Namespace) -> None:
     }
     write_parquet(args.output / f"{args.experiment}.parquet", predictions)
     write_json(args.output / f"{args.experiment}.json", record)
-    shown = ", ".join(f"{name} {told['metrics']['accuracy']:.3f}" for name, told in found.items())
-    print(f"baseline {args.experiment}: accuracy of {shown} over {len(test)} rows", flush=True)
+    print(f"baseline {args.experiment}: {said} over {len(test)} rows", flush=True)

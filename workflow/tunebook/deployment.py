@@ -26,7 +26,10 @@ def release() -> str:
     """This copy's version and, in a git checkout, its commit, such as `0.1.0, commit 89e4b69 with uncommitted changes`."""
     if ROOT == DEPLOYED:
         return importlib.metadata.version("tunebook")
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    project = ROOT / "pyproject.toml"
+    if not project.exists():  # a workflow that was copied without it
+        return "of unknown version"
+    version = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
     if not (ROOT / ".git").exists():  # a folder above may be a repository of somebody else's
         return version
     try:

@@ -6,13 +6,11 @@ Training arguments keep the names of transformers' TrainingArguments, adapters t
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-)
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from tunebook.configuration.datasets import Dataset
 from tunebook.configuration.published import Published
@@ -174,6 +172,19 @@ FewShot = Annotated[
 ]
 
 
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"expected a regular expression ({error})") from None
+    if groups != 1:
+        raise ValueError(f"expected one group, (...), which finds the term; this has {groups}")
+    return pattern
+
+
+KeyTerm = Annotated[Text, AfterValidator(_one_group)]
+
+
 class Experiment(Section):
     """Data set x model x training arguments x prompts, with the methods to compare."""
 
@@ -189,6 +200,11 @@ class Experiment(Section):
     overrides: dict[Name, Overrides] = Field({}, description="method -> what it does otherwise")
     generation: Generation = Generation()
     prompts: tuple[Text, ...] = Field((), description="prompts that every run answers")
+    key_term: KeyTerm | None = Field(
+        None,
+        description="a regular expression with one group, which finds the key term of a reference, such as the diagnosis; an answer "
+        "is right where it has that term too",
+    )
     few_shot: FewShot = Field(
         (),
         description="training rows shown to the untouched model before each test row, as a baseline: a number or several, each "

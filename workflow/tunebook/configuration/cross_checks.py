@@ -115,6 +115,8 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
             f"{path}.generation.memorisation_rows: found for a {model['task']} model; only causal-lm models complete their "
             "training rows: remove it"
         )
+    if experiment.get("key_term") is not None and dataset.get("labels"):
+        yield f"{path}.key_term: found where rows have labels, which say what is right; remove it"
     yield from _gpu_problems(path, experiment)
 
 

@@ -15,7 +15,7 @@ from tunebook.statistics.paired import Difference, Scores, paired_difference
 FEW_ANSWERS = 10  # below so many answers no value is called the best
 FEW_ROWS = 100  # below so many test rows a verdict says how many: intervals over few rows cover less than they say
 HIGHER_IS_BETTER = (
-    "accuracy", "macro_f1", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
+    "accuracy", "macro_f1", "key_term", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
     "hdd_1", "hdd_2",
 )  # fmt: skip
 LOWER_IS_BETTER = (

@@ -36,6 +36,7 @@ class Run:
     evaluation: dict[str, Any]  # evaluation.json
     training: dict[str, Any] | None  # training.json
     history: pandas.DataFrame | None  # history.csv
+    key_term: str | None = None  # the experiment's regular expression
 
     @property
     def text_loss(self) -> float:
@@ -59,7 +60,7 @@ class Run:
     @cached_property
     def answered(self) -> dict[str, Measured]:
         """The metrics of the answers in samples.json."""
-        return measure(self.samples(), labels="labels" in self.evaluation)
+        return measure(self.samples(), labels="labels" in self.evaluation, term=self.key_term)
 
     def rows_of(self, metric: str) -> int:
         """How many held-out rows, or answers, a metric of this run is over."""
@@ -204,20 +205,21 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
     spec = record["experiments"][name]
     trained = [run for run in record["runs"] if run["experiment"] == name and run["method"] != BASE]
     _require_finished(folder, [run["run"] for run in trained])
-    base = _read_run(folder, name, BASE, 0, f"{name}/{BASE}/seed-0")
-    labelled = record["datasets"][spec["dataset"]]["labels"]
+    base = _read_run(folder, spec, name, BASE, 0, f"{name}/{BASE}/seed-0")
+    dataset = record["datasets"][spec["dataset"]]
+    baselines = dataset["labels"] or dataset["text"] is None  # what is no text has prompts
     return Experiment(
         name=name,
         spec=spec,
-        dataset=record["datasets"][spec["dataset"]],
+        dataset=dataset,
         model=record["models"][spec["model"]],
         profile=read_json(folder / "datasets" / spec["dataset"] / "profile.json"),
         lengths=read_json(folder / "tokens" / name / "lengths.json"),
         base=base,
-        runs=tuple(_read_run(folder, name, run["method"], run["seed"], run["run"]) for run in trained),
+        runs=tuple(_read_run(folder, spec, name, run["method"], run["seed"], run["run"]) for run in trained),
         baselines=(
             *prompted(base.folder, name, base.evaluation),
-            *(read_baselines(folder / "baselines", name) if labelled else ()),
+            *(read_baselines(folder / "baselines", name, base.samples(), base.key_term) if baselines else ()),
         ),
     )
 
@@ -233,7 +235,7 @@ def _require_finished(folder: Path, names: list[str]) -> None:
         )
 
 
-def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) -> Run:
+def _read_run(folder: Path, spec: dict[str, Any], experiment: str, method: str, seed: int, name: str) -> Run:
     """Read the records of one run."""
     place = folder / "runs" / name
     trained = method != BASE
@@ -247,4 +249,5 @@ def _read_run(folder: Path, experiment: str, method: str, seed: int, name: str) 
         evaluation=read_json(place / "evaluation.json"),
         training=read_json(place / "training.json") if trained else None,
         history=pandas.read_csv(checked(place / "history.csv")) if trained else None,
+        key_term=spec["key_term"],
     )

@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy
 
+from tunebook.errors import TunebookError
 from tunebook.finetuning.intervals import mean_interval, share_interval
 
 FEWEST = 10  # answers below which an interval would pretend to know more than it does
 DRAWN = 42  # words: the size of the draw of McCarthy and Jarvis (2007)
+SLOWEST_S = 1.0  # seconds: longer, a regular expression will not end
 REPEATED_SHARE = 0.5  # of an answer's 4-grams: from here on it "repeats itself"
 Sample = dict[str, Any]  # a line of samples.json
 
@@ -61,6 +63,29 @@ def exact_match(sample: Sample) -> float:
     return float(_normal(sample["completion"]) == _normal(sample["reference"]))
 
 
+def key_term(sample: Sample, term: str) -> float:
+    """Share of held-out answers that name the reference's key term, which the experiment's regular expression finds, but for
+    case and white space.
+    """
+    return float(_normal(term) in _normal(sample["completion"]))
+
+
+def found_term(pattern: str, reference: str) -> str | None:
+    """The key term of a reference: the text of the pattern's group, None where it finds none.
+
+    Raises: TunebookError: the pattern takes longer than SLOWEST_S, as nested repetitions do.
+    """
+    import regex  # as re, with a limit of time
+
+    try:
+        found = regex.search(pattern, reference, timeout=SLOWEST_S)
+    except TimeoutError:
+        raise TunebookError(
+            f"key_term: {pattern!r} takes longer than {SLOWEST_S} s on a reference; leave out repetitions within repetitions"
+        ) from None
+    return found.group(1) if found else None
+
+
 def hdd_1(samples: list[Sample]) -> float | None:
     """Expected share of different words among 42 words that are drawn at random from all answers together (HD-D, McCarthy and
     Jarvis 2007): unlike distinct-n it does not fall with the length of the answers. Fewer words have none.
@@ -75,13 +100,13 @@ def hdd_2(samples: list[Sample]) -> float | None:
 
 def definitions() -> dict[str, str]:
     """Metric -> the sentence that defines it."""
-    named = ("stop_rate", "repetition", "hdd_1", "hdd_2", "answer_tokens", "rouge_l", "exact_match")
+    named = ("stop_rate", "repetition", "hdd_1", "hdd_2", "answer_tokens", "rouge_l", "exact_match", "key_term")
     module = sys.modules[__name__]
     return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
 
 
-def measure(samples: list[Sample], *, labels: bool) -> dict[str, Measured]:
-    """Metric -> what it is over the answers of one run; empty where there are none.
+def measure(samples: list[Sample], *, labels: bool, term: str | None = None) -> dict[str, Measured]:
+    """Metric -> what it is over the answers of one run; empty where there are none. Args: term: the experiment's `key_term`.
 
     Where the data have labels, an answer is one word and evaluation.json judges it: only whether it ends is told here.
     """
@@ -97,9 +122,34 @@ def measure(samples: list[Sample], *, labels: bool) -> dict[str, Measured]:
     # No interval: rows drawn twice repeat their words, so that resampling would only show smaller values
     varied = {metric.__name__: metric(samples) for metric in (hdd_1, hdd_2)}
     told |= {name: Measured(value, len(samples), None) for name, value in varied.items() if value is not None}
-    if answered := [sample for sample in samples if sample["reference"]]:
-        told["rouge_l"] = over_answers(rouge_l, answered)
-        told["exact_match"] = over_answers(exact_match, answered, share=True)
+    return told | against_references(samples, term)
+
+
+def against_references(samples: list[Sample], term: str | None = None) -> dict[str, Measured]:
+    """The metrics of answers that have a reference; empty where none has. Args: term: the experiment's `key_term`.
+
+    Raises: TunebookError: `term` finds nothing in any reference.
+    """
+    answered = [sample for sample in samples if sample["reference"]]
+    if not answered:
+        return {}
+    told = {
+        "rouge_l": over_answers(rouge_l, answered),
+        "exact_match": over_answers(exact_match, answered, share=True),
+    }
+    if term is None:
+        return told
+    terms = [(sample, found) for sample in answered if (found := found_term(term, sample["reference"]))]
+    if not terms:
+        example = answered[0]["reference"][:80]
+        raise TunebookError(
+            f"key_term: {term!r} finds nothing in any of {len(answered)} references, such as {example!r}; correct it and run the "
+            "study again: nothing is trained again"
+        )
+    named = dict(zip(map(id, (sample for sample, _ in terms)), (found for _, found in terms), strict=True))
+    told["key_term"] = over_answers(
+        lambda sample: key_term(sample, named[id(sample)]), [s for s, _ in terms], share=True
+    )
     return told
 
 

@@ -17,7 +17,7 @@ METRIC_TITLES = {
     "likelihood_accuracy": "accuracy by likelihood", "answer_tokens": "answer length (tokens)", "hdd_1": "different words (HD-D)",
     "hdd_2": "different word pairs (HD-D)", "text_loss": "loss of the text", "loss": "loss with end tokens",
     "perplexity": "perplexity with end tokens", "bits_per_byte": "bits per byte of text",
-    "neutral_loss": "loss on a neutral text", "neutral_loss_untrained": "the same, quantized and untrained", "verbatim_training": "verbatim, training rows",
+    "key_term": "key term named", "neutral_loss": "loss on a neutral text", "neutral_loss_untrained": "the same, quantized and untrained", "verbatim_training": "verbatim, training rows",
     "verbatim_heldout": "verbatim, test rows", "verbatim_difference": "verbatim, difference",
 }  # fmt: skip
 ABSENT = "–"  # nothing was measured

@@ -12,6 +12,7 @@ import pandas
 
 from tunebook.digests import checked
 from tunebook.records import read_json
+from tunebook.reporting.text_metrics import against_references
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,47 @@ def prompted(folder: Path, experiment: str, evaluation: dict[str, Any]) -> tuple
     return tuple(found)
 
 
-def read_baselines(folder: Path, experiment: str) -> tuple[Baseline, ...]:
-    """The simple classifiers of an experiment with labels. Args: folder: baselines/ of the study."""
+class Retrieval(Baseline):
+    """The answer of the nearest training row, in the place of a run's answers to the same held-out rows."""
+
+    def __init__(
+        self, experiment: str, folder: Path, evaluation: dict[str, Any], samples: list[dict[str, Any]], term: str | None
+    ):
+        """Args: samples: samples.json of a run, of which the held-out questions count; term: the experiment's `key_term`."""
+        super().__init__("retrieval", experiment, folder, evaluation)
+        frame = pandas.read_parquet(checked(folder / f"{experiment}.parquet"))
+        answers = dict(zip(zip(frame["question"], frame["reference"], strict=True), frame["retrieval"], strict=True))
+        asked = [
+            (sample, answers.get((sample["prompt"], sample["reference"]))) for sample in samples if sample["reference"]
+        ]
+        given = [sample | {"completion": answer} for sample, answer in asked if answer is not None]
+        object.__setattr__(self, "answered", against_references(given, term))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return {name: told.value for name, told in self.answered.items()}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        return {name: told.interval for name, told in self.answered.items() if told.interval}
+
+    def rows_of(self, metric: str) -> int:
+        return self.answered[metric].rows if metric in self.answered else self.evaluation["rows"]
+
+    def beside(self, metric: str) -> bool:
+        return metric in self.answered
+
+
+def read_baselines(
+    folder: Path, experiment: str, samples: list[dict[str, Any]], term: str | None
+) -> tuple[Baseline, ...]:
+    """The baselines of an experiment with labels, or with prompts. Args: folder: baselines/ of the study; samples: the base
+    run's answers; term: the experiment's `key_term`."""
     record = read_json(folder / f"{experiment}.json")
     rows = {"rows": record["rows"], "versions": record["versions"]}
-    return tuple(Baseline(name, experiment, folder, told | rows) for name, told in record["baselines"].items())
+    return tuple(
+        Retrieval(experiment, folder, told | rows, samples, term)
+        if name == "retrieval"
+        else Baseline(name, experiment, folder, told | rows)
+        for name, told in record["baselines"].items()
+    )
