@@ -13,9 +13,9 @@ from tests.stages import prepared, run_stage
 from tunebook.baseline import REGULARIZATION, baselines, retrieval
 from tunebook.records import read_json
 from tunebook.reporting.contests import label_contests
+from tunebook.reporting.frames import build_tables
 from tunebook.reporting.report_tables import metrics_table
 from tunebook.reporting.study_folder import read_study
-from tunebook.tables import build_tables
 
 
 def rows(texts, labels, **more):

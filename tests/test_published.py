@@ -18,9 +18,9 @@ from tunebook.configuration.study import resolved
 from tunebook.configuration.validation import validate
 from tunebook.records import write_csv, write_json, write_parquet
 from tunebook.report import render
+from tunebook.reporting.frames import build_tables, published_table
 from tunebook.reporting.published import comparability, source_name
 from tunebook.reporting.study_folder import Experiment, read_study
-from tunebook.tables import build_tables, published_table
 
 HUB = {"type": "hub", "id": "owner/quotes", "revision": "0" * 40}
 SAME = {

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pandas
@@ -14,10 +15,12 @@ from tunebook.report import outcome
 from tunebook.reporting.comparison import best_methods, choose, loss_difference
 from tunebook.reporting.contests import AgainstExamples, against_examples, loss_contests
 from tunebook.reporting.diagnosis import diagnose_run
+from tunebook.reporting.frames import build_tables, losses_of
+from tunebook.reporting.latex import escape, latex, latex_page
 from tunebook.reporting.report_tables import Line, losses_table, methods_table, metrics_table, summary_table
 from tunebook.reporting.study_folder import read_study
 from tunebook.statistics.paired import Difference
-from tunebook.tables import build_tables, losses_of, markdown, write_tables
+from tunebook.tables import markdown, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,7 @@ def test_files_keep_full_precision(study, tmp_path):
     write_tables(study, tmp_path)
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         "losses.csv", "published.csv", "runs.csv", "metrics.csv", "seeds.csv", "comparisons.csv", "methods.csv", "tables.md",
+        "tables.tex",
     }  # fmt: skip
     again = pandas.read_csv(tmp_path / "runs.csv")
     assert again["loss"].tolist() == [run.loss for run in study.runs]
@@ -266,3 +270,35 @@ def test_the_best_and_what_is_not_shown_to_differ_from_it_stand_in_bold(tmp_path
     assert {name for name, kind in kinds.items() if kind == "best"} == set(bold)
     assert best_methods(experiment, "answer_tokens") == ()  # neither end is better
     assert best_methods(experiment, "rouge_l") == ()  # over fewer than ten answers
+
+
+def test_latex_prints_what_it_would_read_as_a_command():
+    assert escape(r"50 % of $x_1 & {a}#~^\b<c>") == (
+        r"50 \% of \$x\_1 \& \{a\}\#\textasciitilde{}\textasciicircum{}\textbackslash{}b\textless{}c\textgreater{}"
+    )
+    assert escape("a\nb\N{MINUS SIGN}1") == "a b$-$1"
+
+
+def test_tables_are_floats_with_the_rules_of_booktabs(study):
+    experiment = study.experiments[2]
+    text = latex(metrics_table(experiment), "Experiment 2: metrics", "experiment-2-metrics")
+    width = len(metrics_table(experiment).columns)
+    assert text.startswith(
+        "\\begin{table}\n\\centering\n\\caption{Experiment 2: metrics}\n\\label{tab:experiment-2-metrics}\n"
+    )
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\end{table}"):
+        assert text.count(rule) == 1
+    lines = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert all(len(re.findall(r"(?<!\\)&", line)) == width - 1 for line in lines)
+    assert r"\textbf{" in text  # the best
+    page = latex_page(study)
+    labels = re.findall(r"\\label\{(.+?)\}", page)
+    assert len(labels) == len(set(labels)) == 4 * len(study.experiments)
+    opened, closed = (re.findall(rf"\\{word}\{{(\w+)\}}", page) for word in ("begin", "end"))
+    assert sorted(opened) == sorted(closed)
+    assert len(re.findall(r"(?<!\\)\{", page)) == len(re.findall(r"(?<!\\)\}", page))
+
+
+def test_markdown_writes_counts_whole_and_bytes_in_units():
+    frame = pandas.DataFrame({"rows": [12345.0], "peak_memory_bytes": [1.5e9], "loss": [2.34567]})
+    assert markdown(frame).splitlines()[2] == "| 12345 | 1.50\u202fGB | 2.346 |"

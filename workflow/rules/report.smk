@@ -20,6 +20,7 @@ rule tables:
             )
         ],
         f"{RESULTS}/tables/tables.md",
+        f"{RESULTS}/tables/tables.tex",
     log:
         f"{RESULTS}/logs/tables.log",
     localrule: True

@@ -36,6 +36,7 @@ from tunebook.reporting.curves import RUNNING_MEAN
 from tunebook.reporting.diagnosis import RULES, diagnose_run, validated_words
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_words import alternative
+from tunebook.reporting.frames import build_tables
 from tunebook.reporting.head_words import head_words
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.mending import mending, turn
@@ -44,7 +45,6 @@ from tunebook.reporting.side_effects import int8_methods, quantized_methods, sid
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.summary import summary
 from tunebook.statistics.paired import LEVEL, Difference, mcnemar
-from tunebook.tables import build_tables
 
 EXAMPLE_CHARACTERS = 400
 
@@ -103,7 +103,7 @@ def context(study: Study) -> dict[str, Any]:
 
 
 def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pandas.DataFrame]) -> dict[str, Any]:
-    """One experiment's section. Args: tables: `tables.build_tables` of the study."""
+    """One experiment's section. Args: tables: `frames.build_tables` of the study."""
     choice = choose(experiment)
     chosen = experiment.methods[choice.method][0] if choice else experiment.runs[0]
     pairs, left_out = exchanges(experiment, chosen)

@@ -40,7 +40,7 @@ class Comparability:
 def comparability(experiment: Experiment) -> Comparability:
     """Whether an experiment's losses may be compared with the published ones. They may where model and data are the same,
     the source states both, and the config gives no reason against it. Another split or another mean is named and forbids
-    nothing. A published figure of an epoch at which no run ended is named too (see `tables.published_of`)."""
+    nothing. A published figure of an epoch at which no run ended is named too (see `frames.published_of`)."""
     published = experiment.spec["published"]
     grounds = _grounds(experiment, published)
     others = [ground for ground in grounds if ground.decides and not ground.same]

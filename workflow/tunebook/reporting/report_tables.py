@@ -12,6 +12,7 @@ from tunebook.reporting.comparison import best_methods, better, mean
 from tunebook.reporting.contests import AgainstExamples, label_contests, loss_contests
 from tunebook.reporting.curves import between_validations, same_epoch
 from tunebook.reporting.diagnosis import Verdict
+from tunebook.reporting.frames import published_of
 from tunebook.reporting.published import comparability
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import (
@@ -30,7 +31,6 @@ from tunebook.reporting.typeset import (
     visible,
 )
 from tunebook.reporting.untrained import Baseline, Prompted
-from tunebook.tables import published_of
 
 
 @dataclass(frozen=True)
