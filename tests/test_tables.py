@@ -277,6 +277,7 @@ def test_latex_prints_what_it_would_read_as_a_command():
         r"50 \% of \$x\_1 \& \{a\}\#\textasciitilde{}\textasciicircum{}\textbackslash{}b\textless{}c\textgreater{}"
     )
     assert escape("a\nb\N{MINUS SIGN}1") == "a b$-$1"
+    assert escape("3.4 × 10⁻⁸") == r"3.4 $\times$ 10$^{-}$$^{8}$"
 
 
 def test_tables_are_floats_with_the_rules_of_booktabs(study):

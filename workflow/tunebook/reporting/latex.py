@@ -14,10 +14,11 @@ SIGNS = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "\N{MINUS SIGN}": "$-$", "→": r"$\to$", "×": r"$\times$", "\u202f": r"\,", "\u2009": r"\,", "\u00a0": "~", "–": "--",
     "“": "``", "”": "''", "…": r"\dots{}",
-}  # fmt: skip
+} | {sign: f"$^{{{plain}}}$" for sign, plain in zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True)}  # fmt: skip
 HEAD = (
     "% Tables of the study {study}, written by tunebook. Put \\usepackage{{booktabs}} and \\usepackage{{graphicx}} into the\n"
-    "% preamble, and \\input{{tables}} where the tables are to stand, or copy the ones that you want.\n"
+    "% preamble, and \\input{{tables}} where the tables are to stand, or copy the ones that you want. Names in other scripts than\n"
+    "% Latin need LuaLaTeX or XeLaTeX.\n"
 )
 WIDE = 6  # columns: from here on a table is scaled to the width of the text
 
