@@ -89,6 +89,7 @@ CASES = {
         (text_metrics.rouge_l(ANSWERS[0]), 4 / 7),
         (text_metrics.rouge_l(ANSWERS[0]), ROUGE.score("the cat lay down", "the cat sat")["rougeL"].fmeasure),
     ),
+    "key_term": ((text_metrics.measure(ANSWERS, labels=False, term=r"(?i)the (cat lay|dog)")["key_term"].value, 1 / 2), None),
     "exact_match": ((of_answers("exact_match"), 1 / 2), None),
 }  # fmt: skip
 
