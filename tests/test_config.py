@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.broken_configs import BROKEN, OVERRIDES, TRAINING
 from tests.configs import REMOVED, changed, valid_config, write_config
 from tunebook.check import read_study
+from tunebook.configuration import synonyms
 from tunebook.configuration.config import Study
 from tunebook.configuration.study import resolved, runs_of
 from tunebook.configuration.validation import ConfigError, validate
@@ -210,3 +211,13 @@ def _change(config, place, value, key):
             part.pop(last, None)
         else:
             part[last] = value
+
+
+def test_what_stands_for_a_key_of_another_tool_is_a_key_of_the_config():
+    ours = set(synonyms.places(Study))
+    keys = {place.rpartition(".")[2] for place in ours}
+    assert set(synonyms.NAMES.values()) <= ours
+    elsewhere = {"seed", "batch_size"}  # of other sections: the seed of a split, the batches of answers
+    assert not (set(synonyms.NAMES) | set(synonyms.ABSENT)) & (keys - elsewhere)  # a key of ours needs no other name
+    assert not set(synonyms.ABSENT) & set(synonyms.NAMES)
+    assert set(synonyms.NOTES) <= set(synonyms.NAMES)

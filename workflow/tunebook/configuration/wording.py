@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from tunebook.configuration.config import Study
 from tunebook.configuration.section import Commit, HubId, Name, Sha256
+from tunebook.configuration.synonyms import known_elsewhere
 
 PATTERNS = {  # a pattern of config.py -> what it allows
     Name: "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most",
@@ -22,6 +23,7 @@ PATTERNS = {  # a pattern of config.py -> what it allows
         "nothing: take the id from the history of the model's or data set's files"
     ),
 }
+SLIP = 0.8  # difflib's ratio: from here on a key is a slip of the pen, and no key of another tool
 ALLOWED = {typing.get_args(kind)[1].pattern: words for kind, words in PATTERNS.items()}
 EXPECTED = {  # pydantic's kind of finding -> what the file should say
     "string_type": "a text",
@@ -42,9 +44,9 @@ EXPECTED = {  # pydantic's kind of finding -> what the file should say
 }
 
 
-def nearest(word: object, allowed: list[str]) -> str:
-    """`; did you mean X?` if a name is near enough, else nothing."""
-    found = difflib.get_close_matches(str(word), [str(name) for name in allowed], n=1, cutoff=0.5)
+def nearest(word: object, allowed: list[str], cutoff: float = 0.5) -> str:
+    """`; did you mean X?` if a name is near enough, else nothing. Args: cutoff: difflib's ratio, of 1."""
+    found = difflib.get_close_matches(str(word), [str(name) for name in allowed], n=1, cutoff=cutoff)
     return f"; did you mean {found[0]}?" if found else ""
 
 
@@ -64,7 +66,9 @@ def sentence(detail: Mapping[str, Any], root: type[BaseModel] = Study) -> str:
     kind, found, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     if kind == "extra_forbidden":
         key, allowed = detail["loc"][-1], _keys(_walk(detail["loc"][:-1], root)[1])
-        return f"{path}: unknown key (found {shown(found)}){nearest(key, allowed)}; allowed: {', '.join(allowed)}"
+        slip = nearest(key, allowed, cutoff=SLIP)
+        advice = slip or known_elsewhere(str(key), path, root) or nearest(key, allowed)
+        return f"{path}: unknown key (found {shown(found)}){advice}; allowed: {', '.join(allowed)}"
     if kind == "missing":
         return f"{path}: missing; this key is required"
     if kind in ("literal_error", "union_tag_invalid"):
