@@ -25,7 +25,7 @@ from tunebook import __main__ as command_line
 from tunebook import schema
 from tunebook.configuration.study import fetching_specs
 from tunebook.configuration.validation import ConfigError, validate
-from tunebook.data import templates
+from tunebook.data import local_files, templates
 from tunebook.data.sources import local, wheel
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
@@ -359,3 +359,31 @@ def test_a_broken_gguf_file_is_refused(case, tmp_path):
     (tmp_path / "source" / "model.gguf").write_bytes(GGUF[case])
     with pytest.raises(TunebookError, match=r"model\.gguf: not a GGUF file that transformers can convert"):
         fetched(tmp_path / "source" / "model.gguf", tmp_path)
+
+
+def test_check_looks_at_local_files_and_proposes_the_nearest_column(tmp_path, capsys):
+    config = tiny.study(tmp_path)
+    config["datasets"]["lines"]["prompt"] = "{{ txet }}"
+    assert command_line.main(["check", str(write_config(tmp_path, config))]) == 2
+    told = capsys.readouterr().err
+    assert "data set lines: no column txet; did you mean text?; the rows have: " in told
+    assert "Traceback" not in told
+
+
+def test_check_says_which_files_it_did_not_look_at(tmp_path, capsys, monkeypatch):
+    config = tiny.study(tmp_path)
+    monkeypatch.setattr(local_files, "LARGEST_BYTES", 10)
+    assert command_line.main(["check", str(write_config(tmp_path, config))]) == 0
+    assert (
+        "note: data set lines was not looked at: 0 MB are left to fetch-dataset and prepare" in capsys.readouterr().err
+    )
+    (tmp_path / "rows.jsonl").unlink()
+    assert command_line.main(["check", str(write_config(tmp_path, config))]) == 0
+    assert "note: data set lines was not looked at: path" in capsys.readouterr().err
+
+
+def test_check_names_a_file_that_cannot_be_read(tmp_path, capsys):
+    config = tiny.study(tmp_path)
+    (tmp_path / "rows.jsonl").write_text("no json at all\n", encoding="utf-8")
+    assert command_line.main(["check", str(write_config(tmp_path, config))]) == 2
+    assert "data set lines" in capsys.readouterr().err

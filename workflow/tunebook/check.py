@@ -1,14 +1,15 @@
-"""Stage `check`: validate a config file and say what it would run."""
+"""Stage `check`: validate a config file, look at the local files that it names, and say what it would run."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import yaml
 
 from tunebook.configuration.config import Study
-from tunebook.configuration.study import runs_of
+from tunebook.configuration.study import fetching_specs, runs_of
 from tunebook.configuration.validation import validate
 from tunebook.errors import TunebookError
 
@@ -28,10 +29,27 @@ def read_study(file: Path) -> Study:
     return validate(raw, files=[file])
 
 
+def refuse_wrong_files(study: Study) -> None:
+    """Look at local data files. Raises TunebookError with all that is wrong; what was not looked at is printed."""
+    specs = fetching_specs(study)
+    if not any(spec["source"]["type"] == "path" for spec in specs["fetch-dataset"].values()):
+        return
+    from tunebook.data.local_files import look  # here, for it imports what reads tables
+
+    seen = list(look(specs))
+    for sentence in (sentence for sentence, wrong in seen if not wrong):
+        print(f"note: {sentence}", file=sys.stderr)
+    if wrong := [sentence for sentence, wrong in seen if wrong]:
+        raise TunebookError(
+            "; ".join(wrong) if len(wrong) == 1 else "\n  - ".join([f"{len(wrong)} data sets are wrong", *wrong])
+        )
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="the config file")
 
 
 def main(args: argparse.Namespace) -> None:
     study = read_study(args.config)
+    refuse_wrong_files(study)
     print("\n".join(f"{run.spec['identity']}  {run.name}" for run in runs_of(study)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 from tunebook.configuration.config import Study
 from tunebook.configuration.section import Commit, HubId, Name, Sha256
 from tunebook.configuration.synonyms import known_elsewhere
+from tunebook.suggestions import nearest
 
 PATTERNS = {  # a pattern of config.py -> what it allows
     Name: "a name of letters, digits, '.', '_' and '-', starting with a letter or digit, 64 characters at most",
@@ -42,12 +42,6 @@ EXPECTED = {  # pydantic's kind of finding -> what the file should say
     "bool_type": "true or false",
     "bool_parsing": "true or false",
 }
-
-
-def nearest(word: object, allowed: list[str], cutoff: float = 0.5) -> str:
-    """`; did you mean X?` if a name is near enough, else nothing. Args: cutoff: difflib's ratio, of 1."""
-    found = difflib.get_close_matches(str(word), [str(name) for name in allowed], n=1, cutoff=cutoff)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def shown(value: object) -> str:

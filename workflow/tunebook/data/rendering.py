@@ -15,6 +15,7 @@ from tunebook.data.raw import SHOWN, Refusal, Row
 from tunebook.data.rows import opening, whole_text
 from tunebook.data.templates import RowTemplates, TooCostly, computes, names_of
 from tunebook.errors import TunebookError
+from tunebook.suggestions import nearest
 
 COLUMN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,40}")  # what most names of columns are like, and few values
 FORMATS = {  # delimiter -> the format that has it
@@ -78,7 +79,8 @@ class Renderer:
         absent = sorted({*(self.needed - available), *(set(spec["columns"].values()) - set(columns))})
         if absent:
             raise TunebookError(
-                f"data set {spec['name']}: no column {', '.join(absent)}; the rows have: {', '.join(columns)}; mend "
+                f"data set {spec['name']}: no column {', '.join(absent)}{nearest(absent[0], filter(COLUMN_NAME.fullmatch, columns))}; the rows have: "
+                f"{', '.join(columns)}; mend "
                 f"the templates, or map names under columns{_format_hint(columns)}"
             )
 
