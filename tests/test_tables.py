@@ -303,3 +303,17 @@ def test_tables_are_floats_with_the_rules_of_booktabs(study):
 def test_markdown_writes_counts_whole_and_bytes_in_units():
     frame = pandas.DataFrame({"rows": [12345.0], "peak_memory_bytes": [1.5e9], "loss": [2.34567]})
     assert markdown(frame).splitlines()[2] == "| 12345 | 1.50\u202fGB | 2.346 |"
+
+
+def test_the_summary_says_how_often_answers_name_the_key_term(tmp_path):
+    folder = fake_study(tmp_path, experiments=2, methods=2)
+    record = read_json(folder / "study.json")
+    record["experiments"]["experiment-1"]["key_term"] = "so (little) time"
+    write_json(folder / "study.json", record)
+    experiment = read_study(folder).experiments[1]
+    row = summary_table([Line(experiment, experiment.methods["full"], ("good", "better"), None, ())])
+    place = [column.label for column in row.columns].index("Right answers")
+    shown = row.rows[0][place]
+    before, after = (run.metrics["key_term"] for run in (experiment.base, experiment.methods["full"][0]))
+    assert (before, after) == (0, 0)  # the one held-out answer is another text
+    assert (shown.text, shown.note) == ("0\u202f% → 0\u202f%", "key term named, n = 1")

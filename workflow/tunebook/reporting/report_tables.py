@@ -89,7 +89,7 @@ def summary_table(lines: Sequence[Line], csv: str = "") -> Table:
     """The summary: a line a method, or a line a run; means over seeds, with their range."""
     several = any(len(line.runs) > 1 for line in lines)
     seeds = not several and any(len(line.experiment.methods[line.runs[0].method]) > 1 for line in lines)
-    accuracy = any(line.experiment.has_labels for line in lines)
+    accuracy = any(line.experiment.has_labels or line.experiment.spec["key_term"] for line in lines)
     rows = []
     for line in lines:
         experiment, runs = line.experiment, line.runs
@@ -114,7 +114,7 @@ def summary_table(lines: Sequence[Line], csv: str = "") -> Table:
         *(figures("Seeds") if several else figures("Seed") if seeds else ()),
         *figures("Held-out loss of the text", "Change"),
         *(() if several else figures("With end tokens")),
-        *(figures("Accuracy") if accuracy else ()),
+        *(figures("Right answers") if accuracy else ()),
         *figures("Training time", "Peak memory"),
         *words("Verdict"),
     )
@@ -158,6 +158,10 @@ def _change(experiment: Experiment, runs: tuple[Run, ...], kind: str) -> Cell:
 
 
 def _accuracy(experiment: Experiment, runs: tuple[Run, ...]) -> Cell:
+    if "key_term" in experiment.base.metrics:
+        found = _before_after(experiment, runs, lambda run: run.metrics["key_term"], percent)
+        told = f"key term named, n = {integer(experiment.base.rows_of('key_term'))}"
+        return replace(found, note=f"{found.note}; {told}" if found.note else told)
     if not experiment.has_labels:
         return Cell(ABSENT, kind="quiet")
     return _before_after(experiment, runs, lambda run: run.evaluation["metrics"]["accuracy"], percent)
