@@ -255,7 +255,7 @@ def test_a_licence_in_other_words_fetches_nothing_again(finished, config):
 def test_what_a_stage_says_of_wrong_data_stands_on_the_terminal(finished, config):
     config["datasets"]["lines"]["prompt"] = "{{ txt }}"
     write(finished, config)
-    with pytest.raises(AssertionError, match="no column txt; did you mean text\?; the rows have: "):
+    with pytest.raises(AssertionError, match=r"no column txt; did you mean text\?; the rows have: "):
         snakemake(finished, "results/tiny/datasets/lines/train.parquet")
     write(finished, config | {"study": "other"})
 
