@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 
+import bitsandbytes
 import pytest
 import torch
 import transformers as t
+from bitsandbytes.autograd._functions import MatMul8bitLt
 
 from tests import tiny
 from tests.test_scoring import run_for
@@ -228,6 +231,26 @@ def test_falcon_needs_the_cure_still(tmp_path, monkeypatch):
     monkeypatch.setattr("tunebook.finetuning.models.let_falcon_be_quantized", lambda: None)
     with pytest.raises(TunebookError, match="asked for int8, found 0 of"):
         load_model(run_for("falcon", "int8"), tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("cured", [True, False])
+def test_falcon_trains_on_what_int8_layers_give_on_a_gpu(tmp_path, monkeypatch, cured):
+    """The product that bitsandbytes takes on a GPU, here on a CPU. Without the cure: fails once bitsandbytes returns no view,
+    then own_int8_outputs may go."""
+
+    def as_on_a_gpu(states, weight, out=None, state=None, threshold=0.0, bias=None):
+        return MatMul8bitLt.apply(states, weight, out, bias, state)
+
+    monkeypatch.setattr(bitsandbytes, "matmul", as_on_a_gpu)
+    if not cured:
+        monkeypatch.setattr("tunebook.finetuning.models.own_int8_outputs", lambda model: None)
+    tiny.model(tmp_path, "falcon")
+    model = built(adapted_run("int8", target_modules=["query_key_value"]) | {"task": "causal-lm"}, tmp_path).train()
+    ids = torch.tensor([[4, 5, 6, 7]])
+    with nullcontext() if cured else pytest.raises(RuntimeError, match="view was created in no_grad mode"):
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        assert all(p.grad is not None for name, p in model.named_parameters() if "lora_B" in name)
 
 
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])

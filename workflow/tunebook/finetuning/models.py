@@ -23,6 +23,7 @@ from tunebook.finetuning.quantization import (
     assert_quantized,
     keep_nf4_layout,
     let_falcon_be_quantized,
+    own_int8_outputs,
     quantization_config,
     spared_modules,
 )
@@ -81,6 +82,7 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
     loaded = load_from(folder, run["task"], config, **options)
     _refuse_random_weights(run, loaded, head, folder)
     keep_nf4_layout(loaded.model)
+    own_int8_outputs(loaded.model)
     assert_quantized(loaded.model, quantization)
     return loaded.model
 

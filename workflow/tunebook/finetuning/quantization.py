@@ -55,6 +55,20 @@ def keep_nf4_layout(model: torch.nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+def own_int8_outputs(model: torch.nn.Module) -> None:
+    """Give each int8 layer an output of its own. On a GPU, bitsandbytes 0.50 returns a view of its product, and autograd lets
+    nobody change that in place: Falcon, which adds to the output of its MLP, ends in a RuntimeError at its first step."""
+    from bitsandbytes.nn import Linear8bitLt
+
+    for module in model.modules():
+        if isinstance(module, Linear8bitLt):
+            module.register_forward_hook(_copy_of_view)
+
+
+def _copy_of_view(module: torch.nn.Module, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.clone() if torch.is_grad_enabled() and output._is_view() else output
+
+
 def spared_modules(model: torch.nn.Module, missing: Iterable[str], skip_modules: Iterable[str]) -> list[str]:
     """The names (see `names.is_spared`) of the layers that quantization leaves alone, for bitsandbytes' `llm_int8_skip_modules`.
 
