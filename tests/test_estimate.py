@@ -126,6 +126,15 @@ def test_activations_are_those_that_autograd_keeps(fetched, family, method):
     assert kept_on_paper(run, architecture) == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
 
 
+@pytest.mark.parametrize("family", ["llama", "falcon", "t5"])
+def test_an_adapter_of_the_attention_alone_makes_every_later_layer_keep_its_tensors(fetched, family):
+    """Falcon and T5 add in place: the gradient goes on through a tensor that had none before."""
+    architecture, folder = fetched(family)
+    run = architectures.run_of(family, "qlora", max_length=24, max_target_length=7, per_device_train_batch_size=2)
+    run["adapter"] |= {"target_modules": [architectures.TARGETS[family]]}
+    assert kept_on_paper(run, architecture) == pytest.approx(kept_bytes(built(run, folder), run), rel=0.02)
+
+
 def kept_on_paper(run, architecture) -> int:
     program = program_of(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
     trace = play(program, setting_of(run, gpu=False), batch_of(run, 2))

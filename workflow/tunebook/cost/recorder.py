@@ -20,6 +20,18 @@ from tunebook.cost.program import LABELS, Attention, Batch, Block, Call, Made, O
 from tunebook.errors import TunebookError
 
 OWN, EXPLICIT = torch.bfloat16, torch.float32  # models are traced in OWN: where their code asks for float32, it shows
+# What changes its first tensor makes a new value of the same storage, as the operation beside it does: Falcon adds its
+# attention to the output of its MLP so, and without it no gradient would flow past its first layer.
+IN_PLACE = {
+    name: getattr(torch.Tensor, plain)
+    for plain, names in {
+        "add": ("add_", "__iadd__"),
+        "sub": ("sub_", "__isub__"),
+        "mul": ("mul_", "__imul__"),
+        "div": ("div_", "__itruediv__"),
+    }.items()
+    for name in names
+}
 
 
 class Recorder(TorchFunctionMode):
@@ -118,10 +130,11 @@ class Recorder(TorchFunctionMode):
         keys = {_key(each) for each in tensors}
         result = func(*args, **kwargs)
         outputs = [each for each in tree_flatten(result)[0] if isinstance(each, torch.Tensor)]
-        fresh = [each for each in outputs if each.requires_grad and _key(each) not in keys]
+        name = getattr(func, "__name__", "")
+        func = IN_PLACE.get(name, func)
+        fresh = [each for each in outputs if each.requires_grad and (name in IN_PLACE or _key(each) not in keys)]
         if not fresh or not torch.is_grad_enabled():
             return result
-        name = getattr(func, "__name__", "")
         if name == "linear" and _key(tensors[1]) in self.linear:
             self._linear(tensors[0], tensors[1], tensors[2:], fresh[0])
         elif name == "addmm" and _key(tensors[2]) in self.linear:
