@@ -164,7 +164,7 @@ CLASSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "distilbert": ("DistilBertConfig", "DistilBertForMaskedLM", DISTILBERT),
     "deberta-v2": ("DebertaV2Config", "DebertaV2ForMaskedLM", DEBERTA),
     "modernbert": ("ModernBertConfig", "ModernBertForMaskedLM", {**SIZE, "cls_token_id": 2, "sep_token_id": 3}),
-    "xlnet": ("XLNetConfig", "XLNetLMHeadModel", {"d_model": 64, "d_inner": 128, "n_layer": 2, "n_head": 2}),
+    "xlnet": ("XLNetConfig", "XLNetLMHeadModel", {"d_model": 64, "d_inner": 256, "n_layer": 2, "n_head": 2}),
 }
 CAUSAL = tuple(list(CLASSES)[: list(CLASSES).index("t5")])
 SEQ2SEQ = ("t5", "bart", "mbart", "pegasus", "marian", "blenderbot")

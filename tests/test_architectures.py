@@ -52,9 +52,6 @@ SHORT = {  # what `make test` runs: each task, each method, and the heads that a
 REFUSED = {  # (class, method) -> the message
     ("mamba", method): "peft refuses: [PEFT:PeftType.LORA] Module 'out_proj' is incompatible with Mamba-based models"
     for method in ("lora", "int8-lora", "qlora")
-} | {
-    ("xlnet", method): "of the matrix weights stay in full precision: rel_attn.q, rel_attn.k"
-    for method in ("int8-lora", "qlora")
 }  # fmt: skip
 CELLS = [
     pytest.param(name, task, method, marks=() if (name, task, method) in SHORT else pytest.mark.architectures)
