@@ -28,6 +28,7 @@ import pandas
 from tunebook.configuration.config import Lora, Training
 from tunebook.cost.architectures import read_architecture
 from tunebook.data.splits import write_tokens
+from tunebook.digests import digests_of
 from tunebook.finetuning.random_weights import write_random_model
 from tunebook.records import read_json, write_json, write_text
 
@@ -74,11 +75,18 @@ def rows_of(kind: str, count: int, vocabulary: int) -> list[dict[str, Any]]:
     return rows
 
 
+def write_model(architecture: str, folder: Path) -> None:
+    """Random weights with the record that `train` checks them by."""
+    write_random_model({"architecture": architecture, "seed": 0}, "causal-lm", folder)
+    write_json(folder / "provenance.json", {"digests": digests_of(folder)})
+
+
 def by_us(job: dict[str, Any], work: Path, packing: str) -> dict[str, float]:
     """The stage `train` itself."""
     rows = job["rows"]
     write_tokens(work / "tokens" / "train", rows)
     write_tokens(work / "tokens" / "validation", rows[:1])
+    write_json(work / "tokens" / "lengths.json", {"digests": digests_of(work / "tokens")})
     training = Training(
         learning_rate=job["learning_rate"],
         per_device_train_batch_size=job["batch"],
@@ -128,7 +136,7 @@ def measure(args: argparse.Namespace, folder: Path) -> pandas.DataFrame:
     architecture = read_architecture(args.architecture)
     model, vocabulary = folder / "model", architecture.config["vocab_size"]
     model.mkdir()
-    write_random_model({"architecture": args.architecture, "seed": 0}, "causal-lm", model)
+    write_model(args.architecture, model)
     adapter = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"}
     shared = {"model": str(model), "batch": args.batch, "steps": args.steps, "warmup": args.warmup, "adapter": adapter}
     shared |= {"learning_rate": 5e-4, "threads": len(os.sched_getaffinity(0))}
