@@ -29,7 +29,7 @@ from tunebook.configuration.config import Lora, Training
 from tunebook.cost.architectures import read_architecture
 from tunebook.data.splits import write_tokens
 from tunebook.digests import digests_of
-from tunebook.finetuning.random_weights import write_random_model
+from tunebook.fetch_model import fetch_model
 from tunebook.records import read_json, write_json, write_text
 
 HERE = Path(__file__).parent
@@ -76,9 +76,10 @@ def rows_of(kind: str, count: int, vocabulary: int) -> list[dict[str, Any]]:
 
 
 def write_model(architecture: str, folder: Path) -> None:
-    """Random weights with the record that `train` checks them by."""
-    write_random_model({"architecture": architecture, "seed": 0}, "causal-lm", folder)
-    write_json(folder / "provenance.json", {"digests": digests_of(folder)})
+    """A model of random weights, by the stage `fetch-model`."""
+    source = {"type": "random", "architecture": architecture, "seed": 0}
+    spec = {"name": "bench", "task": "causal-lm", "source": source, "licence": "none", "encoder_decoder": False}
+    fetch_model(spec, folder)
 
 
 def by_us(job: dict[str, Any], work: Path, packing: str) -> dict[str, float]:
@@ -135,7 +136,6 @@ def measure(args: argparse.Namespace, folder: Path) -> pandas.DataFrame:
     """A line a round, kind of rows and engine: tokens_per_s, peak_memory_bytes."""
     architecture = read_architecture(args.architecture)
     model, vocabulary = folder / "model", architecture.config["vocab_size"]
-    model.mkdir()
     write_model(args.architecture, model)
     adapter = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"}
     shared = {"model": str(model), "batch": args.batch, "steps": args.steps, "warmup": args.warmup, "adapter": adapter}

@@ -23,14 +23,14 @@ OWN, EXPLICIT = torch.bfloat16, torch.float32  # models are traced in OWN: where
 # What changes its first tensor makes a new value of the same storage, as the operation beside it does: Falcon adds its
 # attention to the output of its MLP so, and without it no gradient would flow past its first layer.
 IN_PLACE = {
-    name: getattr(torch.Tensor, plain)
-    for plain, names in {
-        "add": ("add_", "__iadd__"),
-        "sub": ("sub_", "__isub__"),
-        "mul": ("mul_", "__imul__"),
-        "div": ("div_", "__itruediv__"),
-    }.items()
-    for name in names
+    "add_": torch.Tensor.add,
+    "__iadd__": torch.Tensor.add,
+    "sub_": torch.Tensor.sub,
+    "__isub__": torch.Tensor.sub,
+    "mul_": torch.Tensor.mul,
+    "__imul__": torch.Tensor.mul,
+    "div_": torch.Tensor.div,
+    "__itruediv__": torch.Tensor.div,
 }
 
 

@@ -81,8 +81,9 @@ def load_model(run: dict[str, Any], folder: Path, *, dropout: float | None = Non
     torch.manual_seed(run["seed"])  # a new head starts at random
     loaded = load_from(folder, run["task"], config, **options)
     _refuse_random_weights(run, loaded, head, folder)
-    keep_nf4_layout(loaded.model)
-    own_int8_outputs(loaded.model)
+    if quantization:
+        keep_nf4_layout(loaded.model)
+        own_int8_outputs(loaded.model)
     assert_quantized(loaded.model, quantization)
     return loaded.model
 
