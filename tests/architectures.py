@@ -88,10 +88,11 @@ def run_of(
 ) -> dict[str, Any]:
     """A run.json of this family with the project's defaults; `method`: full, lora, int8-lora or qlora. With `labels` it
     classifies."""
-    from tunebook.configuration.config import Lora, Training
+    from tunebook.configuration.adapters import adapter_spec
+    from tunebook.configuration.config import Training
 
     labels = labels or (("a", "b", "c") if family in ENCODERS else ())
-    adapter = None if method == "full" else Lora().model_dump(mode="json")
+    adapter = None if method == "full" else adapter_spec("lora", {})
     return {
         "run": f"words/{method}/seed-0",
         "experiment": "words",
@@ -109,6 +110,7 @@ def run_of(
         "dataset": {"labels": list(labels), "learn": "assistant"},
         "training": Training(**training).model_dump(mode="json"),
         "adapter": adapter,
+        "trains": "all" if method == "full" else None,
         "quantization": {"int8-lora": "int8", "qlora": "nf4"}.get(method),
     }
 

@@ -250,7 +250,10 @@ def _write_run(
             "max_grad_norm": 1.0,
             "max_validation_rows": VALIDATED,
         },
-        "adapter": None if method in ("base", "full") else {"r": 4, "lora_alpha": 8, "init_lora_weights": True},
+        "adapter": None
+        if method in ("base", "full")
+        else {"kind": "lora", "r": 4, "lora_alpha": 8, "init_lora_weights": True},
+        "trains": "all" if method == "full" else None,
         "quantization": _method(method)["quantization"],
         "generation": {"max_new_tokens": 20, "batch_size": 16},
         "prompts": ["So many books, "],

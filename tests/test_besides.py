@@ -11,10 +11,11 @@ from tunebook.configuration.study import evaluation_spec, runs_of, sampling_spec
 from tunebook.configuration.validation import validate
 from tunebook.data.splits import read_tokens
 from tunebook.finetuning import memorisation, metrics
+from tunebook.finetuning.adapters import make_trainable
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS
 from tunebook.finetuning.generation import answer
-from tunebook.finetuning.models import add_adapter, load_model
+from tunebook.finetuning.models import load_model
 from tunebook.finetuning.neutral import measure, paragraphs, pieces, score_neutral
 from tunebook.finetuning.scoring import summed_loss
 from tunebook.finetuning.tokenizers import load_tokenizer
@@ -63,7 +64,7 @@ def test_a_quantized_run_measures_its_own_base_on_the_same_text(tmp_path):
     collate = collator_for("causal-lm", tokenizer, model)
     untrained, tokens = score_neutral(model.eval(), tokenizer, collate, 8)
     run |= {"adapter": tiny.LORA}
-    model = add_adapter(model, run).eval()
+    model = make_trainable(model, run).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:

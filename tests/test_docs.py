@@ -16,7 +16,7 @@ from tests.configs import REMOVED, changed, valid_config
 from tests.stages import run_stage
 from tunebook import __main__ as command_line
 from tunebook import rehearse
-from tunebook.configuration import config, datasets, published, sources
+from tunebook.configuration import adapters, config, datasets, published, sources
 from tunebook.configuration.section import Section
 from tunebook.configuration.styles import styled
 from tunebook.configuration.validation import ConfigError, validate
@@ -45,16 +45,28 @@ HEADINGS = {  # section of the config -> where the README has its table: a headi
     config.Method: "### Method",
     config.Experiment: "### Experiment",
     config.Training: "### Training",
-    config.Lora: "### Adapter",
+    adapters.Lora: "### Adapter",
+    adapters.IA3: "#### ia3",
+    adapters.Vera: "#### vera",
+    adapters.RandLora: "#### randlora",
+    adapters.Oft: "#### oft",
+    adapters.LNTuning: "#### ln_tuning",
+    adapters.PromptTuning: "#### prompt_tuning",
+    adapters.PrefixTuning: "#### prefix_tuning",
+    adapters.PTuning: "#### p_tuning",
     config.Overrides: "### Overrides",
     config.Generation: "### Generation",
     published.Published: "### Published",
     published.PublishedLoss: "### Published loss",
     published.PublishedRows: "### Published rows",
 }
-MODULES = (config, datasets, published, sources)
+MODULES = (config, adapters, datasets, published, sources)
 CLASSES = [one for module in MODULES for one in vars(module).values() if isinstance(one, type)]
-SECTIONS = [one for one in dict.fromkeys(CLASSES) if issubclass(one, Section) and one is not Section]
+SECTIONS = [
+    one
+    for one in dict.fromkeys(CLASSES)
+    if issubclass(one, Section) and one not in (Section, adapters.Adapter, adapters.LayerAdapter)
+]
 
 
 def table_below(heading: str) -> dict[str, str]:

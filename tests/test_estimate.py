@@ -24,8 +24,9 @@ from tunebook.cost.tape import Setting
 from tunebook.cost.traces import program_of, shapes_of, shipped_file
 from tunebook.errors import TunebookError
 from tunebook.fetch_model import fetch_model
+from tunebook.finetuning.adapters import make_trainable
 from tunebook.finetuning.batching import Collator
-from tunebook.finetuning.models import add_adapter, load_model, optimizer_bytes, quiet_libraries, size_of
+from tunebook.finetuning.models import load_model, optimizer_bytes, quiet_libraries, size_of
 from tunebook.finetuning.output_head import output_head
 from tunebook.finetuning.scoring import summed_loss
 from tunebook.resolve import resolve
@@ -57,7 +58,7 @@ def fetched(tmp_path_factory):
 
 def built(run, folder):
     quiet_libraries()
-    return add_adapter(load_model(run, folder, dropout=run["training"]["dropout"]), run)
+    return make_trainable(load_model(run, folder, dropout=run["training"]["dropout"]), run)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "int8-lora", "qlora"])
@@ -137,7 +138,7 @@ def test_an_adapter_of_the_attention_alone_makes_every_later_layer_keep_its_tens
 
 def kept_on_paper(run, architecture) -> int:
     program = program_of(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
-    trace = play(program, setting_of(run, gpu=False), batch_of(run, 2))
+    trace = play(program, setting_of(run, architecture, gpu=False), batch_of(run, 2))
     return trace.tape.activation_bytes + 4 * trace.predictions * trace.vocabulary  # the loss keeps its log-softmax
 
 
@@ -179,7 +180,9 @@ SHIPPED_SHAPES = [(name, shape) for name in shipped() for shape in shapes_of(rea
 @pytest.mark.parametrize(("name", "shape"), SHIPPED_SHAPES)
 def test_shipped_architectures_have_the_parameters_that_they_say(name, shape):
     told = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
-    setting = Setting(task=shape["task"], dtype="float32", quantization=None, adapter=None, mixed=False, gpu=False)
+    setting = Setting(
+        task=shape["task"], dtype="float32", quantization=None, adapter=None, trains=None, mixed=False, gpu=False
+    )
     program = program_of(read_architecture(name), **shape)
     weights = play(program, setting, batch_of(architectures.run_of("llama"), 1)).tape.weights
     if not shape["encoder_decoder"]:  # which is made of two

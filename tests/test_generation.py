@@ -10,11 +10,11 @@ import transformers as t
 
 from tests import tiny
 from tests.test_scoring import run_for
+from tunebook.finetuning.adapters import make_trainable
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.encoding import NO_LOSS, prompt_of
 from tunebook.finetuning.generation import answer, decoding_of
 from tunebook.finetuning.likelihood import likeliest
-from tunebook.finetuning.models import add_adapter
 from tunebook.finetuning.scoring import token_losses
 
 NAMES = ["positive", "negative", "neutral"]
@@ -119,7 +119,7 @@ def test_nothing_that_the_model_came_with_changes_its_answers(tmp_path, family, 
         ]
     learn(model, lines, collator_for(run["task"], tokenizer, model))
     if adapted:
-        model = add_adapter(model, run | {"adapter": tiny.LORA}).eval()
+        model = make_trainable(model, run | {"adapter": tiny.LORA}).eval()
     prompts = [prompt_of(run, line) for line in lines]
     greedy = answer(model, prompts, tokenizer, max_new_tokens=14, batch_size=3)
     assert [told.tokens for told in greedy] == [1] * len(prompts)

@@ -85,7 +85,7 @@ def test_keys_and_values_of_answers_are_those_that_the_model_keeps(tmp_path, fam
         for each in (layer.keys, layer.values)
     )
     program = program_of(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
-    tape = play(program, setting_of(run, gpu=False), Batch(2, 10, 6)).tape
+    tape = play(program, setting_of(run, architecture, gpu=False), Batch(2, 10, 6)).tape
     assert tape.cached == kept
 
 

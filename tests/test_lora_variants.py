@@ -25,8 +25,9 @@ from tunebook.cost.program import play
 from tunebook.cost.traces import program_of
 from tunebook.data.splits import read_tokens
 from tunebook.fetch_model import fetch_model
+from tunebook.finetuning.adapters import make_trainable
 from tunebook.finetuning.batching import Collator, collator_for
-from tunebook.finetuning.models import add_adapter, load_finetuned, load_model, quiet_libraries, size_of
+from tunebook.finetuning.models import load_finetuned, load_model, quiet_libraries, size_of
 from tunebook.finetuning.output_head import output_head
 from tunebook.finetuning.plain_lora import rewrites_base
 from tunebook.finetuning.scoring import mean_over_tokens, score, summed_loss
@@ -165,11 +166,11 @@ def test_dora_is_estimated(tmp_path, method, dropout):
     run = architectures.run_of("llama", method, **lengths)
     run["adapter"] |= {"use_dora": True, "lora_dropout": dropout}
     quiet_libraries()
-    model = add_adapter(load_model(run, tmp_path / "llama"), run)
+    model = make_trainable(load_model(run, tmp_path / "llama"), run)
     found, size = estimate(run, architecture, gpu=False), size_of(model)
     assert (found.parameters, found.trainable_parameters) == (size["parameters"], size["trainable_parameters"])
     program = program_of(architecture, run["task"], encoder_decoder=False)
-    on_paper = play(program, setting_of(run, gpu=False), batch_of(run, 2)).tape.activation_bytes
+    on_paper = play(program, setting_of(run, architecture, gpu=False), batch_of(run, 2)).tape.activation_bytes
     assert on_paper == pytest.approx(kept_to_the_end(model), rel=0.05)
 
 
@@ -190,6 +191,23 @@ class Saved:
         self.tensor = tensor
 
 
+def held_by_nodes(node) -> list[torch.Tensor]:
+    """Tensors that bitsandbytes' int8 product keeps as an attribute of the graph's node, beside those that autograd knows."""
+    found, seen, nodes = [], set(), [node]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found += [
+            tensor
+            for tensor in (*(getattr(node, "tensors", None) or ()), getattr(node, "A", None))
+            if tensor is not None
+        ]
+        nodes += [following for following, _ in node.next_functions]
+    return found
+
+
 def kept_to_the_end(model) -> int:
     """Bytes that autograd keeps of two rows of 24 and 23 tokens at the end of the forward pass, weights aside."""
     model.config.use_cache = False
@@ -207,7 +225,9 @@ def kept_to_the_end(model) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor):
         loss = summed_loss(model, batch, "causal-lm")
     storages = {saved.tensor.untyped_storage().data_ptr(): saved.tensor.untyped_storage() for saved in kept}
-    assert loss.requires_grad  # its graph is alive
+    storages |= {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in held_by_nodes(loss.grad_fn)
+    }
     return sum(storage.nbytes() for address, storage in storages.items() if address not in held)
 
 

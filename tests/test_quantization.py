@@ -13,10 +13,11 @@ from bitsandbytes.autograd._functions import MatMul8bitLt
 
 from tests import tiny
 from tests.test_scoring import run_for
-from tunebook.configuration.config import Lora
+from tunebook.configuration.adapters import adapter_spec
 from tunebook.errors import TunebookError
+from tunebook.finetuning.adapters import make_trainable
 from tunebook.finetuning.matrices import matrices, shares
-from tunebook.finetuning.models import add_adapter, load_finetuned, load_model, quiet_libraries, size_of
+from tunebook.finetuning.models import load_finetuned, load_model, quiet_libraries, size_of
 from tunebook.finetuning.names import is_spared
 from tunebook.finetuning.quantization import assert_quantized
 
@@ -42,14 +43,14 @@ def mixture(folder, name):
 
 
 def adapted_run(quantization=None, skip_modules=(), **adapter):
-    run = run_for("llama", quantization) | {"adapter": Lora(**adapter).model_dump(mode="json")}
+    run = run_for("llama", quantization) | {"adapter": adapter_spec("lora", adapter)}
     run["model"] = {**run["model"], "skip_modules": list(skip_modules)}
     return run | {"training": {"activation_checkpointing": False}}
 
 
 def built(run, folder):
     quiet_libraries()
-    return add_adapter(load_model(run, folder), run)
+    return make_trainable(load_model(run, folder), run)
 
 
 @pytest.mark.parametrize("name", MIXTURES)

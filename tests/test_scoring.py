@@ -34,6 +34,7 @@ def run_for(family: str, quantization: str | None = None) -> dict:
         "seed": 0,
         "dataset": {"labels": [], "learn": "assistant", "prompt": None, "completion": None, "text": None},
         "adapter": None,
+        "trains": "all",
     }
 
 

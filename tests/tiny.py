@@ -123,6 +123,7 @@ SIZE = 64  # nf4 packs blocks of 64 weights of a row
 
 
 LORA = {  # the smallest adapter of a run.json
+    "kind": "lora",
     "r": 2,
     "lora_alpha": 2,
     "lora_dropout": 0.0,

@@ -25,7 +25,8 @@ from typing import Any
 
 import pandas
 
-from tunebook.configuration.config import Lora, Training
+from tunebook.configuration.adapters import adapter_spec
+from tunebook.configuration.config import Training
 from tunebook.cost.architectures import read_architecture
 from tunebook.data.splits import write_tokens
 from tunebook.digests import digests_of
@@ -100,7 +101,7 @@ def by_us(job: dict[str, Any], work: Path, packing: str) -> dict[str, float]:
         "run": "bench/lora/seed-0", "experiment": "bench", "method": "lora", "identity": "0" * 16, "seed": 0,
         "task": "causal-lm", "dataset": {"labels": []}, "quantization": None,
         "model": {"name": "bench", "dtype": "float32", "attn_implementation": None, "skip_modules": [], "encoder_decoder": False},
-        "training": training.model_dump(mode="json"), "adapter": Lora(**job["adapter"]).model_dump(mode="json"),
+        "training": training.model_dump(mode="json"), "adapter": adapter_spec("lora", job["adapter"]), "trains": None,
     })  # fmt: skip
     places = {
         "run": work / "run.json",

@@ -15,6 +15,7 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from tunebook.configuration.adapters import TITLES
 from tunebook.deployment import TEMPLATES
 from tunebook.errors import escaped
 from tunebook.records import write_text
@@ -50,7 +51,9 @@ def metadata(experiment: Experiment, run: Run) -> ModelCardData:
         license_name=None if known else model["licence"],
         library_name="transformers" if run.spec["adapter"] is None else "peft",
         pipeline_tag=PIPELINES[run.spec["task"]],
-        tags=["tunebook", run.method, *(["lora"] if run.spec["adapter"] and run.method != "lora" else [])],
+        tags=list(
+            dict.fromkeys(["tunebook", run.method, *([run.spec["adapter"]["kind"]] if run.spec["adapter"] else [])])
+        ),
         metrics=list(run.metrics),
         eval_results=_results(experiment, run, hub_data),
     )
@@ -97,6 +100,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         head=head,
         head_words=head_words(head),
         folder=f"results/{study.record['study']}/runs/{run.name}",
+        adapter_titles=TITLES,
         doubts=[verdict for verdict in verdicts if verdict.found],
         base_model=base_model(study, experiment),
         quantization=quantization_arguments(run.spec["quantization"], experiment.model["dtype"], skipped),

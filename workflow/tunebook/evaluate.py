@@ -192,7 +192,7 @@ def _rows_seen(run: dict[str, Any], tokens: Path, adapter: Path | None) -> list[
 def main(args: argparse.Namespace) -> None:
     run, *loaded = finished.load(args)
     record, predictions = evaluate(run, *loaded)
-    record |= shares(loaded[0], trained_whole=args.adapter is not None and run["adapter"] is None)
+    record |= shares(loaded[0], trained_whole=args.adapter is not None and run["trains"] == "all")
     if head := find_head(run, args.model):
         record["head"] = asdict(head)
     if run["task"] != "sequence-classification":

@@ -24,12 +24,12 @@ from tunebook.data.splits import read_tokens
 from tunebook.digests import check_folder, digest_of, digests_of, sha256_of
 from tunebook.errors import TunebookError
 from tunebook.finetuning import checkpoints, processes
+from tunebook.finetuning.adapters import make_trainable
 from tunebook.finetuning.batching import collator_for
 from tunebook.finetuning.devices import check_device, claim_device
 from tunebook.finetuning.heads import find_head
 from tunebook.finetuning.memory import free, is_out_of_memory, return_freed_memory, smaller_divisor
 from tunebook.finetuning.models import (
-    add_adapter,
     load_model,
     present_device,
     quiet_libraries,
@@ -122,7 +122,7 @@ def _train_once(
     collate = collator_for(run["task"], load_tokenizer(model_folder), model)
     head = find_head(run, model_folder)
     torch.manual_seed(run["seed"])  # the adapter starts at random
-    model = add_adapter(model, run, whole=head.modules if head else ())
+    model = make_trainable(model, run, whole=head.modules if head else ())
     if rewrites_base(run):
         check_layers(model, run)
         if processes.is_first():
@@ -138,7 +138,7 @@ def _train_once(
         validation_rows=splits["validation"][: run["training"]["max_validation_rows"]],
         collate=collate,
         packing=run["training"]["packing"],
-        loraplus_lr_ratio=run["adapter"]["loraplus_lr_ratio"] if run["adapter"] else None,
+        loraplus_lr_ratio=(run["adapter"] or {}).get("loraplus_lr_ratio"),
         wall_s=facts.get("wall_s", 0.0),
         callbacks=[keeper, *([Progress(run["run"])] if processes.is_first() else [])],
     )

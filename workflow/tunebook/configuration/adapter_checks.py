@@ -15,19 +15,32 @@ def combination_problems(path: str, experiment: Mapping[str, Any], methods: Mapp
     names = experiment.get("methods")
     for name in names if isinstance(names, list) else []:
         method = methods.get(name) if isinstance(name, str) else None
-        if not isinstance(method, Mapping) or not method.get("adapter"):
+        if not isinstance(method, Mapping):
             continue
-        override = mapping(experiment, "overrides").get(name, {})
-        arguments = {
-            **section_of(experiment, "adapter"),
-            **section_of(method, "arguments"),
-            **section_of(override, "adapter"),
-        }
-        for problem in _problems(arguments, method.get("quantization")):
+        for problem in _method_problems(experiment, name, method):
             yield f"{path}.methods: found {name}, with {problem}"
 
 
-def _problems(arguments: Mapping[str, Any], quantization: Any) -> Iterator[str]:
+def _method_problems(experiment: Mapping[str, Any], name: str, method: Mapping[str, Any]) -> Iterator[str]:
+    override, kind = mapping(experiment, "overrides").get(name, {}), method.get("adapter")
+    training = {**section_of(experiment, "training"), **section_of(override, "training")}
+    shared = section_of(experiment, "adapter") if kind == "lora" else {}
+    arguments = {**shared, **section_of(method, "arguments"), **section_of(override, "adapter")}
+    if kind == "lora":
+        yield from _lora_problems(arguments, method.get("quantization"))
+    elif kind == "ia3" and (arguments.get("target_modules") is None) != (arguments.get("feedforward_modules") is None):
+        yield (
+            "target_modules or feedforward_modules alone: IA3 scales the outputs of the former and the inputs of the latter; "
+            "state both (feedforward_modules may be []), or neither"
+        )
+    elif kind == "prefix_tuning" and true(training.get("activation_checkpointing")):
+        yield (
+            "prefix_tuning and activation_checkpointing: trained keys and values reach a layer as its cache, which is off where "
+            "activations are computed again; take prompt_tuning, or set activation_checkpointing to false"
+        )
+
+
+def _lora_problems(arguments: Mapping[str, Any], quantization: Any) -> Iterator[str]:
     dora, parameters = true(arguments.get("use_dora")), bool(arguments.get("target_parameters"))
     start = arguments.get("init_lora_weights")
     rewrites = isinstance(start, str) and start in REWRITES_BASE

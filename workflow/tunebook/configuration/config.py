@@ -1,7 +1,7 @@
 """The config file: its vocabulary, types, ranges and defaults. Each default of the project stands here and nowhere else.
 
 `workflow/schemas/config.schema.json` is generated from these classes; `config/README.md` explains each key.
-Training arguments keep the names of transformers' TrainingArguments, adapters those of peft's LoraConfig.
+Training arguments keep the names of transformers' TrainingArguments, adapters (adapters.py) those of peft.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from tunebook.configuration.adapters import AdapterKind, Lora
 from tunebook.configuration.datasets import Dataset
 from tunebook.configuration.published import Published
 from tunebook.configuration.section import Name, Section, Text
@@ -57,31 +58,6 @@ class Model(Section):
     )
     licence: Text = Field(description="licence of the weights")
     note: str = Field("", description="what a reader of the report must know about this model")
-
-
-class Lora(Section):
-    """Adapter arguments, named as peft's LoraConfig."""
-
-    r: int = Field(16, ge=1, le=1024, description="rank")
-    lora_alpha: float = Field(32, gt=0, description="scale: the update counts lora_alpha / r times")
-    lora_dropout: float = Field(0.05, ge=0, lt=1)
-    target_modules: Literal["all-linear"] | tuple[Text, ...] = Field(
-        "all-linear", description="modules that get an adapter"
-    )
-    target_parameters: tuple[Text, ...] = Field(
-        (),
-        description="parameters outside of layers that get an adapter, such as experts.gate_up_proj; lora_dropout must be 0",
-    )
-    bias: Literal["none", "all", "lora_only"] = "none"
-    modules_to_save: tuple[Text, ...] = Field((), description="modules that are trained whole, beside the adapter")
-    use_dora: bool = Field(False, description="DoRA: a trained length for each row of a weight, beside its direction")
-    use_rslora: bool = Field(False, description="rsLoRA: the update counts lora_alpha / sqrt(r) times")
-    loraplus_lr_ratio: float | None = Field(
-        None, ge=1, description="LoRA+: matrices B learn at so many times learning_rate; null: at the same rate"
-    )
-    init_lora_weights: Literal[True, "pissa", "olora"] = Field(
-        True, description="how the two matrices start; true: B at zero, so that the output is the base's"
-    )
 
 
 class Training(Section):
@@ -147,7 +123,12 @@ class Method(Section):
     quantization: Literal["int8", "nf4"] | None = Field(
         None, description="bitsandbytes' 8-bit or 4-bit NormalFloat weights"
     )
-    adapter: Literal["lora"] | None = Field(None, description="null trains every weight")
+    adapter: AdapterKind | None = Field(
+        None, description="kind of adapter; null: none, the model's own weights are trained"
+    )
+    train: Literal["all", "biases", "head"] = Field(
+        "all", description="without an adapter: which of the model's weights are trained"
+    )
     arguments: dict[str, Any] = Field({}, description="adapter arguments of this method, in every experiment")
 
 
@@ -196,7 +177,9 @@ class Experiment(Section):
     gpus: int = Field(1, ge=1, le=64, description="GPUs of one machine that train a run together")
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1, description="one run a seed")
     training: Training = Training()
-    adapter: Lora = Lora()
+    adapter: Lora = Field(
+        Lora(), description="arguments of its LoRA methods; names of modules hold for other kinds of adapter too"
+    )
     overrides: dict[Name, Overrides] = Field({}, description="method -> what it does otherwise")
     generation: Generation = Generation()
     prompts: tuple[Text, ...] = Field((), description="prompts that every run answers")

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tunebook.configuration.adapter_checks import combination_problems as adapter_problems
-from tunebook.configuration.config import RESERVED_METHOD, Lora, Method, Study, Training
+from tunebook.configuration.adapters import ADAPTERS
+from tunebook.configuration.config import RESERVED_METHOD, Method, Study, Training
 from tunebook.configuration.dataset_checks import dataset_problems
 from tunebook.configuration.raw import mapping, section_of, true, twice
 from tunebook.configuration.styles import styled
@@ -61,7 +62,18 @@ def _method_problems(path: str, name: str, method: Mapping[str, Any]) -> Iterato
     own = section_of(method, "arguments")
     if own and not method.get("adapter"):
         yield f"{path}.arguments: found for a method without an adapter; add adapter: lora, or remove them"
-    yield from _section_problems(f"{path}.arguments", Lora, own)
+    if method.get("adapter") and method.get("train", "all") != "all":
+        yield (
+            f"{path}.train: found {shown(method['train'])} beside an adapter, which is what is trained then; remove one of them"
+        )
+    if kind := _kind(method):
+        yield from _section_problems(f"{path}.arguments", ADAPTERS[kind], own)
+
+
+def _kind(method: Any) -> str | None:
+    """The kind of a method's adapter; None where there is none, or none that is known."""
+    kind = method.get("adapter") if isinstance(method, Mapping) else None
+    return kind if isinstance(kind, str) and kind in ADAPTERS else None
 
 
 def _architecture_problems(path: str, model: Mapping[str, Any]) -> Iterator[str]:
@@ -150,8 +162,9 @@ def _override_problems(path: str, experiment: Mapping, methods: Mapping) -> Iter
         if name not in names:
             listed = ", ".join(names) or "none"
             yield f"{here}: not among this experiment's methods{nearest(name, names)}; found: {listed}"
-        for key, section in (("training", Training), ("adapter", Lora)):
-            yield from _section_problems(f"{here}.{key}", section, section_of(override, key))
+        yield from _section_problems(f"{here}.training", Training, section_of(override, "training"))
+        if kind := _kind(methods.get(name)):
+            yield from _section_problems(f"{here}.adapter", ADAPTERS[kind], section_of(override, "adapter"))
         for key in SHARED_TRAINING:
             if key in section_of(override, "training"):
                 yield (

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tunebook.configuration.config import RESERVED_METHOD, Experiment, Method, Study
+from tunebook.configuration.adapters import adapter_spec, arguments_for
+from tunebook.configuration.config import RESERVED_METHOD, Experiment, Method, Study, Training
 from tunebook.records import identity_of
 
 DESCRIPTIVE = ("licence", "note", "caution", "rows")  # of a data set: they change nothing that is made of it
@@ -54,10 +55,9 @@ def _run(study: Study, name: str, experiment: Experiment, method_name: str, seed
         "task": study.models[experiment.model].task,
         "model": {"name": experiment.model, **dump(study.models[experiment.model])},
         "dataset": {"name": experiment.dataset, **dump(study.datasets[experiment.dataset])},
-        "training": _changed(experiment, method_name, "training", {}) if trained else None,
-        "adapter": _changed(experiment, method_name, "adapter", method.arguments)
-        if trained and method.adapter
-        else None,
+        "training": _training(experiment, method_name) if trained else None,
+        "adapter": _adapter(experiment, method_name, method) if trained and method.adapter else None,
+        "trains": (None if method.adapter else method.train) if trained else None,
         "quantization": method.quantization,
         "generation": dump(experiment.generation),
         "prompts": list(experiment.prompts),
@@ -73,12 +73,21 @@ def dump(section: Any) -> dict[str, Any]:
     return section.model_dump(mode="json")
 
 
-def _changed(experiment: Experiment, method: str, section: str, own: dict[str, Any]) -> dict[str, Any]:
-    """An experiment's training or adapter arguments with the method's `own` and the overrides for it, validated again."""
-    ours = getattr(experiment, section)
+def _training(experiment: Experiment, method: str) -> dict[str, Any]:
+    """An experiment's training arguments with the overrides for a method, validated again."""
+    return dump(Training.model_validate({**dump(experiment.training), **_override(experiment, method, "training")}))
+
+
+def _adapter(experiment: Experiment, name: str, method: Method) -> dict[str, Any]:
+    """The kind of a method's adapter and its arguments: overrides go before the method's own, those before the experiment's."""
+    shared = arguments_for(method.adapter, experiment.adapter)
+    arguments = {**shared, **method.arguments, **_override(experiment, name, "adapter")}
+    return adapter_spec(method.adapter, arguments)
+
+
+def _override(experiment: Experiment, method: str, section: str) -> dict[str, Any]:
     override = experiment.overrides.get(method)
-    changes = getattr(override, section) if override else {}
-    return dump(type(ours).model_validate({**dump(ours), **own, **changes}))
+    return getattr(override, section) if override else {}
 
 
 # --- what each stage depends on ----------------------------------------------------------------------------------------
@@ -132,7 +141,7 @@ def _tokens_spec(study: Study, name: str) -> dict[str, Any]:
 
 def training_spec(run: Run) -> dict[str, Any]:
     """What determines a run's weights, beside rows, model files and code."""
-    keys = ("experiment", "method", "seed", "task", "training", "adapter", "quantization")
+    keys = ("experiment", "method", "seed", "task", "training", "adapter", "trains", "quantization")
     model = {
         key: run.spec["model"][key]
         for key in (

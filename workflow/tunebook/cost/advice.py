@@ -92,9 +92,9 @@ def _changes(run: dict[str, Any]) -> Iterator[Change]:
 
 def _quantizations(adapter: dict[str, Any] | None) -> tuple[str, ...]:
     """What may lie beneath an adapter: the config refuses DoRA on int8, and what starts at parts of the weights on either."""
-    if adapter is None or adapter["init_lora_weights"] is not True:
+    if adapter is None or adapter.get("init_lora_weights", True) is not True:
         return ()
-    return ("nf4",) if adapter["use_dora"] else ("int8", "nf4")
+    return ("nf4",) if adapter.get("use_dora") else ("int8", "nf4")
 
 
 def _sets(**values: Any) -> Callable[[dict[str, Any]], None]:

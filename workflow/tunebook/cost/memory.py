@@ -6,9 +6,12 @@ the backward pass, when all gradients are; the optimizer's step; validation. The
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tunebook.configuration.adapters import PROMPTS
+from tunebook.cost.adapters import added_tokens, prompt_weights, with_default_targets
 from tunebook.cost.architectures import Architecture
 from tunebook.cost.program import Batch, Program, Trace, play
 from tunebook.cost.tape import FLOAT, Setting, Weight
@@ -55,25 +58,26 @@ class Estimate:
         return self.peak_bytes if self.device == "cpu" else int(self.peak_bytes / (1 - SPARE_SHARE)) + CONTEXT_BYTES
 
 
-def setting_of(run: dict[str, Any], *, gpu: bool) -> Setting:
+def setting_of(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> Setting:
     """What of a trained run's spec (run.json) decides about bytes in training."""
     training = run["training"]
     return replace(
-        _untrained(run, gpu=gpu),
+        _untrained(run, architecture, gpu=gpu),
         mixed=training["bf16"] or training["fp16"],
         checkpointing=training["activation_checkpointing"],
         dropout=training["dropout"],
     )
 
 
-def _untrained(run: dict[str, Any], *, gpu: bool) -> Setting:
+def _untrained(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> Setting:
     """What of any run's spec, the untouched model's among them, decides about bytes while nothing is trained."""
     model = run["model"]
     return Setting(
         task=run["task"],
         dtype=model["dtype"],
         quantization=run["quantization"],
-        adapter=run["adapter"],
+        adapter=with_default_targets(run["adapter"], architecture),
+        trains=run["trains"],
         mixed=False,
         gpu=gpu,
         skip_modules=tuple(model["skip_modules"]),
@@ -81,14 +85,23 @@ def _untrained(run: dict[str, Any], *, gpu: bool) -> Setting:
     )
 
 
+def _prompt_weights(run: dict[str, Any], architecture: Architecture) -> list[Weight]:
+    """What an adapter trains that is no part of a layer."""
+    if run["adapter"] is None or run["adapter"]["kind"] not in PROMPTS:
+        return []
+    shapes = prompt_weights(run["adapter"], architecture.config, run["task"])
+    return [Weight(name, shape, FLOAT * math.prod(shape), True, stored=False) for name, shape in shapes.items()]
+
+
 def _program(run: dict[str, Any], architecture: Architecture) -> Program:
     return program_of(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
 
 
 def batch_of(run: dict[str, Any], rows: int) -> Batch:
-    """The largest batch of a run: every row as long as it may be."""
+    """The largest batch of a run: every row as long as it may be. Vectors that an adapter puts before a row lengthen it; prefix
+    tuning's lengthen only keys and values, so that its activations are somewhat fewer than estimated."""
     training = run["training"]
-    return Batch(rows, training["max_length"], training["max_target_length"])
+    return Batch(rows, training["max_length"] + added_tokens(run["adapter"]), training["max_target_length"])
 
 
 def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> Estimate:
@@ -96,14 +109,14 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
 
     Raises TunebookError where the architecture was not traced, or cannot be.
     """
-    setting, training = setting_of(run, gpu=gpu), run["training"]
+    setting, training = setting_of(run, architecture, gpu=gpu), run["training"]
     program = _program(run, architecture)
     trace = play(program, setting, batch_of(run, training["per_device_train_batch_size"]))
-    weights = trace.tape.weights
+    weights = [*trace.tape.weights, *_prompt_weights(run, architecture)]
     base = [weight for weight in weights if weight.stored]
     trained = [weight for weight in weights if weight.trained]
     held = sum(weight.held_bytes for weight in base)
-    adapter = sum(weight.held_bytes for weight in weights if not weight.stored)
+    adapter = sum(weight.held_bytes for weight in weights if not weight.stored) + trace.tape.shared_bytes
     gradients = sum(weight.held_bytes for weight in trained)
     optimizer = sum(_optimizer_bytes(weight, training["optim"]) for weight in trained)
     runtime = RUNTIME_BYTES["gpu" if gpu else "cpu"]
@@ -138,7 +151,7 @@ def estimate(run: dict[str, Any], architecture: Architecture, *, gpu: bool) -> E
 
 def stored_bytes(run: dict[str, Any], architecture: Architecture) -> int:
     """Bytes of the weights in the model's files. Raises TunebookError as `estimate` does."""
-    trace = play(_program(run, architecture), _untrained(run, gpu=False), Batch(1, 1, 1))
+    trace = play(_program(run, architecture), _untrained(run, architecture, gpu=False), Batch(1, 1, 1))
     return _stored_bytes(trace.tape.weights, architecture)
 
 
@@ -151,18 +164,18 @@ def inference_bytes(run: dict[str, Any], architecture: Architecture, *, max_leng
 
     The lengths are the experiment's; every row is as long as they allow. Raises TunebookError as `estimate` does.
     """
-    generation, setting = run["generation"], _untrained(run, gpu=False)
-    new = generation["max_new_tokens"]
-    scored = Batch(generation["batch_size"], max_length, max_target_length)
+    generation, setting = run["generation"], _untrained(run, architecture, gpu=False)
+    new, added = generation["max_new_tokens"], added_tokens(run["adapter"])
+    scored = Batch(generation["batch_size"], max_length + added, max_target_length)
     answered = Batch(
         generation["batch_size"],
-        max_length * (1 + max(run["few_shot"], default=0)) + (new if run["task"] == "causal-lm" else 0),
+        added + max_length * (1 + max(run["few_shot"], default=0)) + (new if run["task"] == "causal-lm" else 0),
         max(max_target_length, new),
     )
     program = _program(run, architecture)
     scoring, answering = (play(program, setting, batch) for batch in (scored, answered))
     base = [weight for weight in scoring.tape.weights if weight.stored]
-    held = sum(weight.held_bytes for weight in scoring.tape.weights)
+    held = sum(weight.held_bytes for weight in scoring.tape.weights) + scoring.tape.shared_bytes
     load, mapped = _loading(base, sum(weight.held_bytes for weight in base), architecture, setting)
     work = max(_loss_bytes(scoring), answering.tape.cached + _working_bytes(answering))
     return RUNTIME_BYTES["cpu"] + max(load, held + mapped + work)

@@ -148,7 +148,8 @@ class Trace:
 
 def play(program: Program, setting: Setting, batch: Batch) -> Trace:
     """The forward pass of a batch under a setting: weights as the method holds them, tensors as autograd keeps them."""
-    player = _Player(program, Tape(setting, spared=program.spared, heads=program.heads), batch)
+    tape = Tape(setting, spared=program.spared, heads=program.heads, output=_output_layer(program))
+    player = _Player(program, tape, batch)
     for call in program.calls:
         player.run(call)
     tape = player.tape
@@ -156,6 +157,14 @@ def play(program: Program, setting: Setting, batch: Batch) -> Trace:
     vocabulary = setting.labels if program.vocabulary == LABELS else program.vocabulary
     predictions = player.elements(program.predictions)
     return Trace(tape, min(predictions, positions_at_a_time(vocabulary)) if player.chunked else predictions, vocabulary)
+
+
+def _output_layer(program: Program) -> str:
+    """The path of the output layer; empty where the program has none."""
+    layers = (
+        _path(op.layer, call.prefix) for call in program.calls for op in program.blocks[call.block].ops if op.output
+    )
+    return next(layers, "")
 
 
 @dataclass

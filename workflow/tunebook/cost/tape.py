@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunebook.configuration.adapters import PROMPTS
+from tunebook.cost import adapters
 from tunebook.cost.architectures import DTYPE_BYTES
 from tunebook.finetuning.names import is_spared
 
@@ -26,7 +28,7 @@ HALF = 2
 class Setting:
     """What of a run decides about bytes.
 
-    `dtype`: of unquantized weights; `adapter`: the run's adapter arguments, None for full finetuning; `mixed`: autocast
+    `dtype`: of unquantized weights; `adapter`: the run's adapter arguments, `trains`: without one, which weights are trained; `mixed`: autocast
     to half precision (bf16 or fp16); `dropout`: of the model, where the run changes it; `gpu`: kernels of a GPU, else of the CPU; `training`: False is a forward pass
     without gradients.
     """
@@ -35,6 +37,7 @@ class Setting:
     dtype: str
     quantization: str | None
     adapter: dict[str, Any] | None
+    trains: str | None
     mixed: bool
     gpu: bool
     checkpointing: bool = False
@@ -91,6 +94,11 @@ class Tape:
     setting: Setting
     spared: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
+    output: str = ""  # path of the output layer
+    norms: set[str] = field(default_factory=set)  # paths of normalisation layers that are trained
+    shared: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # name -> shape of random numbers that all layers share
     weights: list[Weight] = field(default_factory=list)
     kept: dict[int, int] = field(default_factory=dict)  # id of a Value -> bytes
     layers: list[tuple[int, int]] = field(default_factory=list)  # (bytes kept within, bytes of its input)
@@ -111,28 +119,67 @@ class Tape:
         )
         elements = math.prod(shape)
         held = _quantized_bytes(setting.quantization, *shape) if quantized else elements * setting.plain_bytes
-        copied = self._is_saved_whole(name)  # peft trains a copy
-        trained = setting.adapter is None or (setting.adapter["bias"] == "all" and name.endswith("bias") and not copied)
+        copied = self._is_saved_whole(name) or self._is_copied_norm(name, shape)  # peft trains a copy
+        trained = not copied and self._is_trained(name)
         noted = Weight(name, shape, held, trained, quantized=quantized)
         self.weights.append(noted)
         if copied:
             self.weights.append(Weight(f"{name} (copy)", shape, elements * FLOAT, True, stored=False))
-        return Value(elements, setting.plain_bytes, trained or copied, weight=noted)
+        flows = trained or copied or self._starts_a_gradient(name, shape, linear=linear)
+        return Value(elements, setting.plain_bytes, flows, weight=noted)
+
+    def _is_trained(self, name: str) -> bool:
+        """Whether a weight of the model itself is trained."""
+        setting, ending = self.setting, name.rpartition(".")[2]
+        if setting.adapter is not None:
+            return setting.adapter.get("bias") == "all" and ending == "bias"
+        if setting.trains == "biases":
+            return ending == "bias" or self._is_of(name, self.heads)
+        if setting.trains == "head":
+            return self._is_of(name, (*self.heads, self.output))
+        return True
+
+    def _is_copied_norm(self, name: str, shape: tuple[int, ...]) -> bool:
+        """Whether LayerNorm tuning trains a weight: a layer whose weight has one dimension normalises. Its bias follows it."""
+        adapter, (layer, _, ending) = self.setting.adapter, name.rpartition(".")
+        if adapter is None or adapter["kind"] != "ln_tuning" or len(shape) > 1:
+            return False
+        if ending == "weight" and (
+            adapter["target_modules"] is None or adapters.ends_with(layer, adapter["target_modules"])
+        ):
+            self.norms.add(layer)
+        return layer in self.norms
+
+    def _starts_a_gradient(self, name: str, shape: tuple[int, ...], *, linear: bool) -> bool:
+        """Whether what is looked up in a table has a gradient though the table is frozen: trained vectors stand beside it."""
+        adapter = self.setting.adapter
+        lengthens = adapter is not None and adapter["kind"] in PROMPTS
+        return lengthens and len(shape) == 2 and not linear and "relative" not in name
 
     def _is_saved_whole(self, name: str) -> bool:
-        if self.setting.adapter is None:
-            return False
-        parts = name.split(".")
-        return any(part in parts for part in (*self.setting.adapter["modules_to_save"], *self.heads))
+        adapter = self.setting.adapter
+        return adapter is not None and self._is_of(name, (*adapter["modules_to_save"], *self.heads))
+
+    def _is_of(self, name: str, modules: tuple[str, ...]) -> bool:
+        return any(f".{module}." in f".{name}." for module in modules if module)
 
     def has_adapter(self, name: str, *, output: bool = False) -> bool:
-        """Whether a linear layer gets an adapter, by peft's rule: `all-linear` means all but the output layer."""
+        """Whether a linear layer gets an adapter."""
         adapter = self.setting.adapter
-        if adapter is None or self._is_saved_whole(name):
-            return False
-        if adapter["target_modules"] == "all-linear":
-            return not output
-        return any(name == target or name.endswith(f".{target}") for target in adapter["target_modules"])
+        return bool(adapter) and not self._is_saved_whole(name) and adapters.has_adapter(adapter, name, output=output)
+
+    def adapter_weight(self, name: str, *shape: int) -> None:
+        """Note a trained weight of an adapter."""
+        self.weights.append(Weight(name, shape, math.prod(shape) * FLOAT, True, stored=False))
+
+    def share(self, name: str, *shape: int) -> None:
+        """Note random numbers that all layers share: a tensor as large as the largest need in each dimension."""
+        known = self.shared.get(name, shape)
+        self.shared[name] = tuple(max(sides) for sides in zip(known, shape, strict=True))
+
+    @property
+    def shared_bytes(self) -> int:
+        return sum(math.prod(shape) for shape in self.shared.values()) * FLOAT
 
     # --- operations, each with what its derivative keeps
 
@@ -159,44 +206,21 @@ class Tape:
         setting, noted = self.setting, weight.weight
         out = noted.elements // width
         taken = elements // out * width  # x may be part of a larger tensor
+        adapted, given = self.has_adapter(name, output=output), x
+        if adapted:
+            x = adapters.before(self, name, x, taken, width)
         half = setting.mixed and not noted.quantized
         source = self.value(taken, HALF, x.grad) if half and x.size > HALF else x
         if half and setting.plain_bytes > HALF:
             self.half_copies += noted.elements * HALF
-        if weight.grad or (noted.quantized and setting.quantization == "int8"):
+        if weight.grad or (x.grad and noted.quantized and setting.quantization == "int8"):
             self.keep(source)
         if noted.quantized:
             self.largest_dequantized = max(self.largest_dequantized, noted.elements * x.size)
         size = HALF if half or (setting.mixed and not setting.gpu and setting.quantization == "int8") else x.size
         made = self.value(elements, size, x.grad or weight.grad)
-        return self._with_adapter(name, x, taken, width, noted, made) if self.has_adapter(name, output=output) else made
-
-    def _with_adapter(self, name: str, x: Value, elements: int, width: int, base: Weight, made: Value) -> Value:
-        """LoRA beside a layer that takes `elements` of x: dropout (its mask), A (its input), B (its input, of rank r).
-
-        DoRA (peft 0.21, tuners/lora/dora.py) has a length for each row of the weight, and keeps what base and LoRA put out; with
-        dropout it computes the base's output again, and keeps a quantized weight in full for that."""
-        out = base.elements // width
-        rank, dropout = self.setting.adapter["r"], self.setting.adapter["lora_dropout"]
-        for side, shape in (("lora_A", (rank, width)), ("lora_B", (out, rank))):
-            self.weights.append(Weight(f"{name}.{side}.weight", shape, shape[0] * shape[1] * FLOAT, True, stored=False))
-        taken = x if self.setting.mixed or x.size == FLOAT else self.value(elements, FLOAT, x.grad)
-        if dropout:
-            if taken.grad:
-                self.keep_new(elements, 1 if self.setting.gpu else taken.size)
-            taken = self.value(elements, taken.size, taken.grad)
-        if self.setting.mixed and taken.size > HALF:
-            taken = self.value(elements, HALF, taken.grad)
-        self.keep(taken)
-        self.keep_new(elements // width * rank, taken.size)
-        if self.setting.adapter["use_dora"]:
-            name = f"{name}.lora_magnitude_vector.weight"
-            self.weights.append(Weight(name, (out,), out * FLOAT, True, stored=False))
-            self.keep_new(made.elements, taken.size)
-            self.keep_new(made.elements, taken.size)
-            if dropout and base.quantized and x.grad:
-                self.keep_new(base.elements, taken.size)
-        made.grad = True
+        if adapted:
+            adapters.after(self, name, given, made, taken, width, out, quantized=noted.quantized)
         return made
 
     def dropout(self, x: Value, share: float, elements: int) -> Value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -90,11 +91,21 @@ def answer(
         return output[:, skip:].tolist()
 
     order = longest_first([len(prompt) for prompt in prompts])
+    groups = [order]
+    if not encoder and _has_trained_prompt(model):
+        groups = [list(group) for _, group in groupby(order, key=lambda index: len(prompts[index]))]
     with _generation_config(model, GenerationConfig(**settings, use_cache=True)):
-        for indices, found in in_batches(order, batch_size, answers_to):
-            for index, new in zip(indices, found, strict=True):
-                answers[index] = _finished(new, settings["eos_token_id"], tokenizer)
+        for group in groups:
+            for indices, found in in_batches(group, batch_size, answers_to):
+                for index, new in zip(indices, found, strict=True):
+                    answers[index] = _finished(new, settings["eos_token_id"], tokenizer)
     return answers
+
+
+def _has_trained_prompt(model: torch.nn.Module) -> bool:
+    """Whether an adapter puts trained vectors before the prompt. Padding would stand between the two and count as positions, so
+    that an answer depended on the prompts beside it."""
+    return any(config.is_prompt_learning for config in getattr(model, "peft_config", {}).values())
 
 
 @contextmanager

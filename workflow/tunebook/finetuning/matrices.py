@@ -9,6 +9,7 @@ import torch
 
 from tunebook.errors import TunebookError
 
+OF_ADAPTERS = ("lora_", "ia3_", "vera_", "randlora_", "oft_", "ln_tuning_", "prompt_encoder", "modules_to_save")
 LEAST_SHARE = 0.5  # of the bytes of matrix weights, that quantization and `all-linear` must reach
 
 
@@ -120,21 +121,22 @@ def _adapted(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
     """The frozen weights that an adapter changes, and those that a trained copy stands for."""
     if not hasattr(model, "peft_config"):
         return
-    from peft.tuners.lora import LoraLayer, ParamWrapper
+    from peft.tuners.ln_tuning.layer import LNTuningLayer
+    from peft.tuners.lora import ParamWrapper
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import ModulesToSaveWrapper
 
     for module in model.modules():
         if isinstance(module, ParamWrapper):
             yield module.get_param()
-        elif isinstance(module, LoraLayer):
+        elif isinstance(module, BaseTunerLayer) and not isinstance(module, LNTuningLayer):
             yield module.get_base_layer().weight
         elif isinstance(module, ModulesToSaveWrapper):
             yield from module.original_module.parameters()
 
 
 def _is_of_adapter(path: str) -> bool:
-    parts = path.split(".")
-    return any(part.startswith("lora_") or part == "modules_to_save" for part in parts)
+    return any(part.startswith(OF_ADAPTERS) for part in path.split("."))
 
 
 def _original(path: str) -> str:

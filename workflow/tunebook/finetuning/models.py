@@ -1,4 +1,4 @@
-"""Models: loaded for a run, with its quantization and its adapter, and measured."""
+"""Models: loaded for a run, with its quantization, and measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import transformers
 
 from tunebook.errors import TunebookError
 from tunebook.finetuning.heads import Head, classes_in, find_head, name_classes
-from tunebook.finetuning.matrices import assert_adapted, elements_of, is_quantized, shares
+from tunebook.finetuning.matrices import elements_of, is_quantized, shares
 from tunebook.finetuning.names import DROPOUTS
 from tunebook.finetuning.pretrained import Loaded, config_of, load_from
 from tunebook.finetuning.quantization import (
@@ -28,8 +27,6 @@ from tunebook.finetuning.quantization import (
     spared_modules,
 )
 
-PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
-
 
 def quiet_libraries() -> None:
     """Keep libraries' progress bars and advice out of the log, where they would hide what a person looks for."""
@@ -41,9 +38,10 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, message="fan_in_fan_out is set to False")
     # peft 0.21 applies these patterns, which it makes itself for experts, and looks for them among layers only
     warnings.filterwarnings("ignore", category=RuntimeWarning, message="The following (rank|alpha)_pattern keys")
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, message="fan_in_fan_out is set to False"
-    )  # peft corrects it
+    # peft looks in vain for the in_features of a normalisation layer, which LayerNorm tuning does not need
+    warnings.filterwarnings("ignore", category=UserWarning, message="Unsupported layer type .*Norm")
+    # peft lets the model count its positions itself: right, for prompts of one length are answered together (generation.py)
+    warnings.filterwarnings("ignore", category=UserWarning, message="Position ids are not supported for parameter")
 
 
 def use_allowed_cores(*, sharers: int = 1) -> None:
@@ -120,49 +118,6 @@ def _config(run: dict[str, Any], folder: Path, dropout: float | None) -> Any:
         for key in named:
             setattr(config, key, dropout)
     return config
-
-
-def add_adapter(model: torch.nn.Module, run: dict[str, Any], *, whole: Sequence[str] = ()) -> torch.nn.Module:
-    """The model with a new adapter to train, or, for full finetuning, the model with every weight trainable.
-
-    `whole`: paths of modules that are trained whole and saved with the adapter, beside those of `modules_to_save`; they get
-    no adapter. Raises TunebookError with peft's reason where peft refuses.
-    """
-    if run["adapter"] is None:
-        return model.requires_grad_(True)
-    from peft import (  # 3 s that the untouched model need not wait
-        LoraConfig,
-        get_peft_model,
-        prepare_model_for_kbit_training,
-    )
-
-    if run["quantization"]:
-        model = prepare_model_for_kbit_training(
-            model, use_gradient_checkpointing=run["training"]["activation_checkpointing"]
-        )
-    arguments = dict(run["adapter"])
-    del arguments["loraplus_lr_ratio"]  # the optimizer's
-    arguments["modules_to_save"] = list(dict.fromkeys([*arguments["modules_to_save"], *whole])) or None
-    for key in ("target_modules", "target_parameters"):
-        if not isinstance(arguments[key], str):
-            arguments[key] = list(arguments[key]) or None
-    names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
-    try:
-        adapted = get_peft_model(model, LoraConfig(task_type=PEFT_TASKS[run["task"]], **arguments))
-    except (ValueError, TypeError) as error:
-        if "lora_dropout" in str(error):
-            raise TunebookError(
-                f"adapter.lora_dropout: found {arguments['lora_dropout']}; the experts of this {model.config.model_type} model are "
-                "parameters and no layers, and peft adapts parameters without dropout only: set adapter.lora_dropout to 0, or "
-                "list the layers of the attention under adapter.target_modules to leave the experts alone"
-            ) from None
-        raise TunebookError(
-            f"adapter.target_modules: found {run['adapter']['target_modules']}; peft refuses: {' '.join(str(error).split())}; "
-            f"the model's linear modules are: {', '.join(names)}: name those that shall be adapted"
-        ) from None
-    if arguments["target_modules"] == "all-linear":
-        assert_adapted(adapted)
-    return adapted
 
 
 def load_finetuned(run: dict[str, Any], folder: Path, adapter: Path | None) -> torch.nn.Module:

@@ -25,7 +25,7 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 def rewrites_base(run: dict[str, Any]) -> bool:
     """Whether a run (run.json) takes a part out of the base's weights before it trains."""
-    return bool(run["adapter"]) and run["adapter"]["init_lora_weights"] is not True
+    return bool(run["adapter"]) and run["adapter"].get("init_lora_weights", True) is not True
 
 
 def check_layers(model: torch.nn.Module, run: dict[str, Any]) -> None:
