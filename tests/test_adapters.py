@@ -117,7 +117,7 @@ def test_no_kind_is_another(runs):
 
 def test_what_is_published_is_the_model_that_was_trained(runs):
     """Loaded by peft's own code, it has the validation loss that training recorded."""
-    family, places, records = runs
+    _, places, records = runs
     quiet_libraries()
     for kind, record in records.items():
         place = places["results"] / f"runs/words/{kind}/seed-0"
@@ -129,7 +129,7 @@ def test_what_is_published_is_the_model_that_was_trained(runs):
 
 
 def test_every_kind_is_evaluated_and_answers(runs):
-    family, places, records = runs
+    _, places, records = runs
     for kind in records:
         place = places["results"] / f"runs/words/{kind}/seed-0"
         given = ["--run", place / "run.json", "--model", places["model"], "--tokens", places["tokens"]]
@@ -243,11 +243,9 @@ def test_weights_of_the_model_itself_are_estimated(tmp_path, family, trains):
     run |= {"trains": trains}
     if architecture.config.get("tie_word_embeddings", True) and trains == "head":
         pytest.skip("its output layer is its table of input embeddings")
-    try:
-        model = built_of(run, architecture, tmp_path / family)
-    except TunebookError as error:
-        assert "has no biases" in str(error)
-        return
+    if (family, trains) == ("t5", "biases"):
+        pytest.skip("it has none")
+    model = built_of(run, architecture, tmp_path / family)
     found, size = estimate(run, architecture, gpu=False), size_of(model)
     assert (found.parameters, found.trainable_parameters) == (size["parameters"], size["trainable_parameters"])
 
@@ -266,7 +264,7 @@ def test_trained_vectors_need_positions(tmp_path):
     folder = tiny.model(tmp_path, "opt")
     run = run_with("prompt_tuning") | {"adapter": adapter_spec("prompt_tuning", {"num_virtual_tokens": 33})}
     with pytest.raises(
-        TunebookError, match="found 33, which stand before at most 32 tokens .* the model has 64 positions"
+        TunebookError, match=r"found 33, which stand before at most 32 tokens .* the model has 64 positions"
     ):
         built(run, folder)
 
