@@ -26,7 +26,7 @@ BROKEN = [
     ("experiments.answers.model_name", "x", "experiments.answers.model_name: unknown key (found 'x')"),
     (f"{TRAINING}.learning_rat", 1, f"{TRAINING}.learning_rat: unknown key (found 1); did you mean learning_rate?"),
     ("experiments.answers.adapter.lora_r", 8,
-     "allowed: modules_to_save, target_modules, r, lora_alpha, lora_dropout"),
+     "allowed: modules_to_save, target_modules, r, lora_alpha, lora_dropout, target_parameters, bias"),
     ("experiments.answers.generation.max_tokens", 1, "unknown key (found 1); did you mean max_new_tokens?"),
     ("experiments.answers.published.loses", [],
      "experiments.answers.published.loses: unknown key (found []); did you mean losses?"),

@@ -10,7 +10,7 @@ import torch
 
 from tests import tiny
 from tests.test_scoring import run_for
-from tunebook.configuration.adapters import TITLES, adapter_spec
+from tunebook.configuration.adapters import ADAPTERS, adapter_spec
 from tunebook.finetuning.adapters import make_trainable
 from tunebook.finetuning.models import load_model, quiet_libraries, size_of
 
@@ -114,5 +114,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    assert {kind for kind, _ in METHODS.values() if kind} == TITLES.keys()
+    assert {kind for kind, _ in METHODS.values() if kind} == ADAPTERS.keys()
     print(table(), end="")

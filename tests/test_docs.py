@@ -65,7 +65,8 @@ CLASSES = [one for module in MODULES for one in vars(module).values() if isinsta
 SECTIONS = [
     one
     for one in dict.fromkeys(CLASSES)
-    if issubclass(one, Section) and one not in (Section, adapters.Adapter, adapters.LayerAdapter)
+    if issubclass(one, Section)
+    and one not in (Section, adapters.Adapter, adapters.LayerAdapter, adapters.PromptAdapter)
 ]
 
 

@@ -225,6 +225,7 @@ def kept_to_the_end(model) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor):
         loss = summed_loss(model, batch, "causal-lm")
     storages = {saved.tensor.untyped_storage().data_ptr(): saved.tensor.untyped_storage() for saved in kept}
+    assert loss.requires_grad  # its graph is alive
     storages |= {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in held_by_nodes(loss.grad_fn)
     }

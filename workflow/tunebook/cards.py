@@ -15,7 +15,7 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from tunebook.configuration.adapters import TITLES
+from tunebook.configuration.adapters import ADAPTERS
 from tunebook.deployment import TEMPLATES
 from tunebook.errors import escaped
 from tunebook.records import write_text
@@ -100,7 +100,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         head=head,
         head_words=head_words(head),
         folder=f"results/{study.record['study']}/runs/{run.name}",
-        adapter_titles=TITLES,
+        adapter_title=ADAPTERS[run.spec["adapter"]["kind"]].title if run.spec["adapter"] else None,
         doubts=[verdict for verdict in verdicts if verdict.found],
         base_model=base_model(study, experiment),
         quantization=quantization_arguments(run.spec["quantization"], experiment.model["dtype"], skipped),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,10 @@ Targets = Literal["all-linear"] | tuple[Text, ...]
 
 
 class Adapter(Section):
-    """What every kind has."""
+    """What every kind has. `title`: its name as people write it; `peft_config`: peft's class of its arguments."""
+
+    title: ClassVar[str]
+    peft_config: ClassVar[str]
 
     modules_to_save: tuple[Text, ...] = Field((), description="modules that are trained whole, beside the adapter")
 
@@ -24,8 +27,17 @@ class LayerAdapter(Adapter):
     target_modules: Targets = Field("all-linear", description="modules that get an adapter")
 
 
+class PromptAdapter(Adapter):
+    """What kinds have that put something trained before the input."""
+
+    num_virtual_tokens: int = Field(20, ge=1, le=4096, description="trained vectors, or positions, before the input")
+
+
 class Lora(LayerAdapter):
     """LoRA (Hu et al. 2022), named as peft's LoraConfig."""
+
+    title: ClassVar = "LoRA"
+    peft_config: ClassVar = "LoraConfig"
 
     r: int = Field(16, ge=1, le=1024, description="rank")
     lora_alpha: float = Field(32, gt=0, description="scale: the update counts lora_alpha / r times")
@@ -48,6 +60,9 @@ class Lora(LayerAdapter):
 class IA3(Adapter):
     """IA3 (Liu et al. 2022): a trained factor for each output of a layer or, of a feed-forward layer, for each input."""
 
+    title: ClassVar = "IA3"
+    peft_config: ClassVar = "IA3Config"
+
     target_modules: tuple[Text, ...] | None = Field(
         None,
         description="modules that get factors; null: peft's list for the model, keys, values and the last feed-forward layer",
@@ -60,6 +75,9 @@ class IA3(Adapter):
 class Vera(LayerAdapter):
     """VeRA (Kopiczko et al. 2024): two random matrices that all layers share, and two trained vectors a layer."""
 
+    title: ClassVar = "VeRA"
+    peft_config: ClassVar = "VeraConfig"
+
     r: int = Field(256, ge=1, le=16_384, description="rank of the shared matrices")
     vera_dropout: float = Field(0.0, ge=0, lt=1)
     d_initial: float = Field(0.1, gt=0, description="what the vector between the matrices starts at")
@@ -69,6 +87,9 @@ class Vera(LayerAdapter):
 class RandLora(LayerAdapter):
     """RandLoRA (Albert et al. 2025): an update of full rank, from shared random matrices and trained diagonals."""
 
+    title: ClassVar = "RandLoRA"
+    peft_config: ClassVar = "RandLoraConfig"
+
     r: int = Field(32, ge=1, le=1024, description="rank of each random matrix; a smaller one trains more")
     randlora_alpha: int = Field(640, ge=1, description="scale: the update counts randlora_alpha / r times")
     randlora_dropout: float = Field(0.0, ge=0, lt=1)
@@ -77,6 +98,9 @@ class RandLora(LayerAdapter):
 
 class Oft(LayerAdapter):
     """OFT (Qiu et al. 2023): the inputs of a layer are rotated, block by block."""
+
+    title: ClassVar = "OFT"
+    peft_config: ClassVar = "OFTConfig"
 
     oft_block_size: int = Field(
         32, ge=2, le=4096, description="inputs that are rotated together; it divides those of each layer"
@@ -92,34 +116,43 @@ class Oft(LayerAdapter):
 class LNTuning(Adapter):
     """LayerNorm tuning (Zhao et al. 2024): the weights and biases of normalisation layers."""
 
+    title: ClassVar = "LayerNorm tuning"
+    peft_config: ClassVar = "LNTuningConfig"
+
     target_modules: tuple[Text, ...] | None = Field(
         None, description="normalisation layers to train; null: all of the model's"
     )
 
 
-class PromptTuning(Adapter):
+class PromptTuning(PromptAdapter):
     """Prompt tuning (Lester et al. 2021): trained vectors before the embedded input."""
 
-    num_virtual_tokens: int = Field(20, ge=1, le=4096, description="trained vectors; Lester et al. take 20 to 100")
+    title: ClassVar = "prompt tuning"
+    peft_config: ClassVar = "PromptTuningConfig"
+
     prompt_tuning_init: Literal["RANDOM", "SAMPLE_VOCAB"] = Field(
         "SAMPLE_VOCAB", description="what they start at: random numbers, or embeddings of random tokens"
     )
 
 
-class PrefixTuning(Adapter):
+class PrefixTuning(PromptAdapter):
     """Prefix tuning (Li & Liang 2021): trained keys and values before those of the input, in each layer."""
 
-    num_virtual_tokens: int = Field(20, ge=1, le=4096, description="positions that are trained in each layer")
+    title: ClassVar = "prefix tuning"
+    peft_config: ClassVar = "PrefixTuningConfig"
+
     prefix_projection: bool = Field(False, description="make them by a small network, which is trained")
     encoder_hidden_size: int | None = Field(
         None, ge=1, le=65_536, description="width of that network; null: the model's"
     )
 
 
-class PTuning(Adapter):
+class PTuning(PromptAdapter):
     """P-tuning (Liu et al. 2021): vectors before the embedded input, made by a small network that is trained."""
 
-    num_virtual_tokens: int = Field(20, ge=1, le=4096, description="vectors before the input")
+    title: ClassVar = "p-tuning"
+    peft_config: ClassVar = "PromptEncoderConfig"
+
     encoder_reparameterization_type: Literal["MLP", "LSTM"] = "MLP"
     encoder_hidden_size: int | None = Field(
         None, ge=1, le=65_536, description="width of the network; null: the model's"
@@ -137,21 +170,8 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "prefix_tuning": PrefixTuning,
     "p_tuning": PTuning,
 }
-TITLES = {
-    "lora": "LoRA",
-    "ia3": "IA3",
-    "vera": "VeRA",
-    "randlora": "RandLoRA",
-    "oft": "OFT",
-    "ln_tuning": "LayerNorm tuning",
-    "prompt_tuning": "prompt tuning",
-    "prefix_tuning": "prefix tuning",
-    "p_tuning": "p-tuning",
-}
-PROMPTS = ("prompt_tuning", "prefix_tuning", "p_tuning")  # kinds that lengthen the input
-AdapterKind = Literal[
-    "lora", "ia3", "vera", "randlora", "oft", "ln_tuning", "prompt_tuning", "prefix_tuning", "p_tuning"
-]
+AdapterKind = Literal[tuple(ADAPTERS)]
+PROMPTS = tuple(kind for kind, section in ADAPTERS.items() if issubclass(section, PromptAdapter))
 
 
 def adapter_spec(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tunebook.configuration.adapters import PROMPTS
-from tunebook.finetuning.names import IA3_TARGETS
+from tunebook.finetuning.names import IA3_TARGETS, is_one_of
 
 if TYPE_CHECKING:
     from tunebook.cost.architectures import Architecture
@@ -24,7 +24,7 @@ def has_adapter(adapter: dict[str, Any], layer: str, *, output: bool) -> bool:
         return False
     if adapter["target_modules"] == "all-linear":
         return not output
-    return ends_with(layer, adapter["target_modules"])
+    return is_one_of(layer, adapter["target_modules"])
 
 
 def with_default_targets(adapter: dict[str, Any] | None, architecture: Architecture) -> dict[str, Any] | None:
@@ -35,14 +35,10 @@ def with_default_targets(adapter: dict[str, Any] | None, architecture: Architect
     return {**adapter, "target_modules": targets, "feedforward_modules": feedforward}
 
 
-def ends_with(layer: str, names: Any) -> bool:
-    return any(layer == name or layer.endswith(f".{name}") for name in names)
-
-
 def before(tape: Tape, layer: str, x: Value, elements: int, width: int) -> Value:
     """The input of a linear layer, of which it takes `elements` in rows of `width`, as an adapter changes it."""
     adapter = tape.setting.adapter
-    if adapter["kind"] == "ia3" and ends_with(layer, adapter["feedforward_modules"]):
+    if adapter["kind"] == "ia3" and is_one_of(layer, adapter["feedforward_modules"]):
         tape.adapter_weight(f"{layer}.ia3_l", 1, width)
         tape.keep(x)
         return tape.value(elements, x.size, True)
@@ -58,7 +54,7 @@ def after(
     adapter, kind = tape.setting.adapter, tape.setting.adapter["kind"]
     if kind == "lora":
         _lora(tape, adapter, layer, x, made, elements, width, out, quantized=quantized)
-    elif kind == "ia3" and not ends_with(layer, adapter["feedforward_modules"]):
+    elif kind == "ia3" and not is_one_of(layer, adapter["feedforward_modules"]):
         tape.adapter_weight(f"{layer}.ia3_l", out, 1)
         tape.keep(made)
     elif kind == "vera":
@@ -193,12 +189,11 @@ def prompt_weights(adapter: dict[str, Any], config: dict[str, Any], task: str) -
 
 
 def _reparameterization(adapter: dict[str, Any], dim: int, wide: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
     if adapter["encoder_reparameterization_type"] == "MLP":
         sides = [(wide, dim), (wide, wide), (dim, wide)]
-        shapes: dict[str, tuple[int, ...]] = {}
     else:
         sides = [(2 * wide, 2 * wide), (dim, 2 * wide)]
-        shapes = {}
         for number, width in enumerate((dim, 2 * wide)):  # two layers, in both directions, with two biases each
             for way in ("forward", "backward"):
                 name = f"prompt_encoder.lstm_head.{number}.{way}"

@@ -18,7 +18,7 @@ from typing import Any
 from tunebook.configuration.adapters import PROMPTS
 from tunebook.cost import adapters
 from tunebook.cost.architectures import DTYPE_BYTES
-from tunebook.finetuning.names import is_spared
+from tunebook.finetuning.names import is_bias, is_one_of, is_spared
 
 FLOAT = 4  # bytes of a float32
 HALF = 2
@@ -130,11 +130,11 @@ class Tape:
 
     def _is_trained(self, name: str) -> bool:
         """Whether a weight of the model itself is trained."""
-        setting, ending = self.setting, name.rpartition(".")[2]
+        setting = self.setting
         if setting.adapter is not None:
-            return setting.adapter.get("bias") == "all" and ending == "bias"
+            return setting.adapter.get("bias") == "all" and is_bias(name)
         if setting.trains == "biases":
-            return ending == "bias" or self._is_of(name, self.heads)
+            return is_bias(name) or self._is_of(name, self.heads)
         if setting.trains == "head":
             return self._is_of(name, (*self.heads, self.output))
         return True
@@ -144,9 +144,7 @@ class Tape:
         adapter, (layer, _, ending) = self.setting.adapter, name.rpartition(".")
         if adapter is None or adapter["kind"] != "ln_tuning" or len(shape) > 1:
             return False
-        if ending == "weight" and (
-            adapter["target_modules"] is None or adapters.ends_with(layer, adapter["target_modules"])
-        ):
+        if ending == "weight" and (adapter["target_modules"] is None or is_one_of(layer, adapter["target_modules"])):
             self.norms.add(layer)
         return layer in self.norms
 

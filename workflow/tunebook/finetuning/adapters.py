@@ -7,23 +7,13 @@ from typing import Any
 
 import torch
 
-from tunebook.configuration.adapters import PROMPTS
+from tunebook.configuration.adapters import ADAPTERS, PROMPTS
 from tunebook.errors import TunebookError
 from tunebook.finetuning.matrices import assert_adapted
+from tunebook.finetuning.names import is_bias, is_one_of
 from tunebook.finetuning.positions import positions_of
 
 PEFT_TASKS = {"causal-lm": "CAUSAL_LM", "seq2seq-lm": "SEQ_2_SEQ_LM", "sequence-classification": "SEQ_CLS"}
-PEFT_CONFIGS = {  # kind -> peft's class
-    "lora": "LoraConfig",
-    "ia3": "IA3Config",
-    "vera": "VeraConfig",
-    "randlora": "RandLoraConfig",
-    "oft": "OFTConfig",
-    "ln_tuning": "LNTuningConfig",
-    "prompt_tuning": "PromptTuningConfig",
-    "prefix_tuning": "PrefixTuningConfig",
-    "p_tuning": "PromptEncoderConfig",
-}
 OURS = ("kind", "loraplus_lr_ratio")  # what is no argument of peft's; the ratio is the optimizer's
 
 
@@ -58,7 +48,7 @@ def _own_weights(model: torch.nn.Module, run: dict[str, Any], whole: Sequence[st
         return model.requires_grad_(True)
     model.requires_grad_(False)
     if trains == "biases":
-        chosen = [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[2] == "bias"]
+        chosen = [parameter for name, parameter in model.named_parameters() if is_bias(name)]
     else:
         head = None if whole else model.get_output_embeddings()
         chosen = list(head.parameters()) if head is not None else []
@@ -89,7 +79,7 @@ def _peft_config(model: torch.nn.Module, run: dict[str, Any], whole: Sequence[st
             arguments[key] = list(arguments[key] or ()) or None
     if kind == "ln_tuning" and arguments["target_modules"] is None:
         arguments["target_modules"] = list(norms(model))
-    return getattr(peft, PEFT_CONFIGS[kind])(task_type=PEFT_TASKS[run["task"]], **arguments)
+    return getattr(peft, ADAPTERS[kind].peft_config)(task_type=PEFT_TASKS[run["task"]], **arguments)
 
 
 def norms(model: torch.nn.Module) -> Iterator[str]:
@@ -103,27 +93,21 @@ def norms(model: torch.nn.Module) -> Iterator[str]:
 
 def _check(model: torch.nn.Module, run: dict[str, Any]) -> None:
     """What peft would change without an error: block sizes that do not divide a layer, positions that the model lacks."""
-    adapter = run["adapter"]
-    if adapter["kind"] in PROMPTS:
+    if run["adapter"]["kind"] in PROMPTS:
         _check_positions(model, run)
-    if adapter["kind"] == "oft":
-        size = adapter["oft_block_size"]
-        for path, module in model.named_modules():
-            if (
-                isinstance(module, torch.nn.Linear)
-                and _is_target(path, adapter["target_modules"], model)
-                and module.in_features % size
-            ):
-                raise TunebookError(
-                    f"adapter.oft_block_size: found {size}, which does not divide the {module.in_features} inputs of {path}: take a "
-                    "divisor, or list other layers under target_modules"
-                )
+    if run["adapter"]["kind"] == "oft":
+        _check_blocks(model, run["adapter"]["oft_block_size"], run["adapter"]["target_modules"])
 
 
-def _is_target(path: str, targets: Any, model: torch.nn.Module) -> bool:
-    if targets == "all-linear":
-        return model.get_submodule(path) is not model.get_output_embeddings()
-    return any(path == target or path.endswith(f".{target}") for target in targets)
+def _check_blocks(model: torch.nn.Module, size: int, targets: Any) -> None:
+    for path, module in model.named_modules():
+        if not isinstance(module, torch.nn.Linear) or module.in_features % size == 0:
+            continue
+        if module is not model.get_output_embeddings() if targets == "all-linear" else is_one_of(path, targets):
+            raise TunebookError(
+                f"adapter.oft_block_size: found {size}, which does not divide the {module.in_features} inputs of {path}: take a "
+                "divisor, or list other layers under target_modules"
+            )
 
 
 def _check_positions(model: torch.nn.Module, run: dict[str, Any]) -> None:
@@ -150,6 +134,6 @@ def _refusal(model: torch.nn.Module, adapter: dict[str, Any], error: Exception) 
         )
     names = sorted({name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
     return TunebookError(
-        f"adapter.target_modules: found {adapter.get('target_modules')}; peft refuses: {reason}; "
+        f"adapter.target_modules: found {adapter['target_modules']}; peft refuses: {reason}; "
         f"the model's linear modules are: {', '.join(names)}: name those that shall be adapted"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import torch
@@ -95,10 +95,9 @@ def answer(
     if not encoder and _has_trained_prompt(model):
         groups = [list(group) for _, group in groupby(order, key=lambda index: len(prompts[index]))]
     with _generation_config(model, GenerationConfig(**settings, use_cache=True)):
-        for group in groups:
-            for indices, found in in_batches(group, batch_size, answers_to):
-                for index, new in zip(indices, found, strict=True):
-                    answers[index] = _finished(new, settings["eos_token_id"], tokenizer)
+        for indices, found in chain.from_iterable(in_batches(group, batch_size, answers_to) for group in groups):
+            for index, new in zip(indices, found, strict=True):
+                answers[index] = _finished(new, settings["eos_token_id"], tokenizer)
     return answers
 
 

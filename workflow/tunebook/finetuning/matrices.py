@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from tunebook.errors import TunebookError
+from tunebook.finetuning.names import is_bias
 
 OF_ADAPTERS = ("lora_", "ia3_", "vera_", "randlora_", "oft_", "ln_tuning_", "prompt_encoder", "modules_to_save")
 LEAST_SHARE = 0.5  # of the bytes of matrix weights, that quantization and `all-linear` must reach
@@ -46,7 +47,7 @@ def matrices(model: torch.nn.Module) -> list[Matrix]:
     found = []
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if id(parameter) in seen or parameter.ndim < 2 or name.endswith("bias") or _is_of_adapter(path):
+            if id(parameter) in seen or parameter.ndim < 2 or is_bias(name) or _is_of_adapter(path):
                 continue
             seen.add(id(parameter))
             found.append(

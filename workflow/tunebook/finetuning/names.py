@@ -39,6 +39,16 @@ IA3_TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+def is_one_of(layer: str, names: Iterable[str]) -> bool:
+    """Whether a layer's path is one of these names or ends with one, from a dot on: peft's rule for target_modules."""
+    return any(layer == name or layer.endswith(f".{name}") for name in names)
+
+
+def is_bias(name: str) -> bool:
+    """Whether a parameter is a bias; those of a mixture's experts have names such as gate_up_proj_bias."""
+    return name.endswith("bias")
+
+
 def is_spared(module: str, skip_modules: Iterable[str]) -> bool:
     """Whether quantization leaves a layer alone: its path starts with one of these names, up to a dot, or ends with one.
 
