@@ -34,7 +34,7 @@ from tunebook.deployment import EXPECTED, TEMPLATES
 from tunebook.errors import TunebookError
 from tunebook.finetuning.devices import check_without_gpus
 from tunebook.reporting.figure_names import figure_names
-from tunebook.records import identity_of
+from tunebook.records import identity_of, read_json
 from tunebook.resolve import resolve
 from tunebook.source_code import code_identity, text_identity
 from tunebook.configuration.study import (
@@ -44,6 +44,7 @@ from tunebook.configuration.study import (
     resolved,
     runs_of,
     sampling_spec,
+    trials_of,
 )
 from tunebook.configuration.validation import validate
 
@@ -66,10 +67,12 @@ RESULTS = f"results/{STUDY.study}"
 # that a change to one experiment leaves the others alone.
 STUDY_FILE = f"{RESULTS}/study.json"
 RUNS = {run.name: run for run in runs_of(STUDY)}
+TRIALS = {run.name: run for run in trials_of(STUDY)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
+SEARCHED = [name for name, e in STUDY.experiments.items() if e.search]
 PACES = paces(
     Path(RESULTS, "rehearsal.csv"),
-    {name: run.spec["identity"] for name, run in RUNS.items()},
+    {name: run.spec["identity"] for name, run in (RUNS | TRIALS).items()},
 )
 
 if workflow.resource_settings.resources.get("gpu") == 0:  # --resources gpu=0
@@ -168,8 +171,42 @@ def fetched_for(wildcards, resources):
 
 
 def run_of(wildcards):
-    """The run that the wildcards of a path name."""
-    return RUNS[f"{wildcards.experiment}/{wildcards.method}/seed-{wildcards.seed}"]
+    """The run, or trial of a search, that the wildcards of a path name."""
+    method = f"{wildcards.experiment}/{wildcards.method}"
+    if trial := wildcards.get("trial"):
+        return TRIALS[f"{method}/trial-{trial}/seed-{wildcards.seed}"]
+    return RUNS[f"{method}/seed-{wildcards.seed}"]
+
+
+def spec_of(wildcards):
+    """The run's spec; of a searched method, whose values are open, that of its first trial."""
+    run = run_of(wildcards)
+    if not run.spec["searched"]:
+        return run.spec
+    same = (run.experiment, run.method, run.seed)
+    return next(
+        t.spec for t in TRIALS.values() if (t.experiment, t.method, t.seed) == same
+    )
+
+
+def trials_for(wildcards):
+    """Folders of the trials among which a method's values are chosen: those of the first seed."""
+    first = STUDY.experiments[wildcards.experiment].seeds[0]
+    return [
+        f"{RESULTS}/runs/{name}"
+        for name, trial in TRIALS.items()
+        if (trial.experiment, trial.method, trial.seed)
+        == (wildcards.experiment, wildcards.method, first)
+    ]
+
+
+def chosen_trial(wildcards):
+    """Folder of the trial that a search has chosen, with this run's seed. It is known once the search has ended."""
+    search = checkpoints.select.get(
+        experiment=wildcards.experiment, method=wildcards.method
+    ).output[0]
+    trial = read_json(Path(search))["chosen"]
+    return f"{RESULTS}/runs/{wildcards.experiment}/{wildcards.method}/trial-{trial}/seed-{wildcards.seed}"
 
 
 def run_file(wildcards):
@@ -229,7 +266,7 @@ def memory_of(stage):
         training = STUDY.experiments[wildcards.experiment].training
         first = memory_mb(
             stage,
-            run_of(wildcards).spec,
+            spec_of(wildcards),
             Path("results/models"),
             max_length=training.max_length,
             max_target_length=training.max_target_length,
@@ -261,7 +298,7 @@ def runtime_of(stage):
             rulename=rulename,
             async_run=workflow.async_run,
         ).value
-        measured = runtime_minutes(stage, run_of(wildcards).spec, PACES)
+        measured = runtime_minutes(stage, spec_of(wildcards), PACES)
         return longest if measured is None else min(longest, measured * attempt)
 
     return runtime
@@ -313,6 +350,11 @@ def records_of(experiments):
             f"results/datasets/{experiment.dataset}/provenance.json",
             f"results/models/{experiment.model}/provenance.json",
         ]
+        if experiment.search:
+            files += [
+                f"{RESULTS}/runs/{name}/{method}/search.json"
+                for method in experiment.methods
+            ]
     return list(dict.fromkeys(files))
 
 
@@ -322,3 +364,4 @@ wildcard_constraints:
     experiment=one_of(STUDY.experiments),
     method=one_of(["base", *STUDY.methods]),
     seed=r"\d+",
+    trial="[0-9a-f]{8}",

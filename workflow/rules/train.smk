@@ -15,6 +15,8 @@ rule train:
         f"{RESULTS}/logs/train/{{experiment}}/{{method}}.seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{experiment}}/{{method}}.seed-{{seed}}.tsv"
+    wildcard_constraints:
+        experiment=one_of(name for name in STUDY.experiments if name not in SEARCHED),
     conda:
         "../../envs/tunebook.yaml"
     resources:
@@ -33,3 +35,80 @@ rule train:
     shell:
         "{params.launcher} train --run {params.run} --model {params.model} --tokens {input.tokens}"
         " --checkpoints {params.checkpoints} --output {params.folder} {params.limit} 2> {log}"
+
+
+use rule train as trial with:
+    output:
+        adapter=directory(
+            f"{RESULTS}/runs/{{experiment}}/{{method}}/trial-{{trial}}/seed-{{seed}}/adapter"
+        ),
+        history=f"{RESULTS}/runs/{{experiment}}/{{method}}/trial-{{trial}}/seed-{{seed}}/history.csv",
+        validation=f"{RESULTS}/runs/{{experiment}}/{{method}}/trial-{{trial}}/seed-{{seed}}/validation.parquet",
+        record=f"{RESULTS}/runs/{{experiment}}/{{method}}/trial-{{trial}}/seed-{{seed}}/training.json",
+    log:
+        f"{RESULTS}/logs/train/{{experiment}}/{{method}}.trial-{{trial}}.seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{experiment}}/{{method}}.trial-{{trial}}.seed-{{seed}}.tsv"
+    wildcard_constraints:
+        experiment=one_of(SEARCHED),
+
+
+# Which trial is chosen, and so which one is trained with the other seeds, is known only once all have ended.
+checkpoint select:
+    input:
+        lambda wildcards: [
+            f"{folder}/training.json" for folder in trials_for(wildcards)
+        ],
+    output:
+        f"{RESULTS}/runs/{{experiment}}/{{method}}/search.json",
+    log:
+        f"{RESULTS}/logs/select/{{experiment}}/{{method}}.log",
+    wildcard_constraints:
+        experiment=one_of(SEARCHED),
+    localrule: True
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        tunebook=tunebook_command,
+        code=code("select"),
+        study=STUDY_FILE,
+        trials=trials_for,
+    shell:
+        "{params.tunebook} select --study {params.study} --experiment {wildcards.experiment} --method {wildcards.method}"
+        " --output {output} 2> {log}"
+
+
+rule adopt:
+    input:
+        lambda wildcards: [
+            f"{chosen_trial(wildcards)}/{name}"
+            for name in (
+                "training.json",
+                "adapter",
+                "history.csv",
+                "validation.parquet",
+            )
+        ],
+    output:
+        adapter=directory(
+            f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/adapter"
+        ),
+        history=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/history.csv",
+        validation=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/validation.parquet",
+        record=f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/training.json",
+    log:
+        f"{RESULTS}/logs/adopt/{{experiment}}/{{method}}.seed-{{seed}}.log",
+    wildcard_constraints:
+        experiment=one_of(SEARCHED),
+    localrule: True
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        tunebook=tunebook_command,
+        code=code("adopt"),
+        run=run_file,
+        identity=lambda wildcards: run_of(wildcards).spec["identity"],
+        trial=subpath(input[0], parent=True),
+        folder=subpath(output.record, parent=True),
+    shell:
+        "{params.tunebook} adopt --run {params.run} --trial {params.trial} --output {params.folder} 2> {log}"

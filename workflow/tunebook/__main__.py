@@ -32,6 +32,8 @@ STAGES = {
     "prepare": "clean, deduplicate and split a data set",
     "tokenize": "turn an experiment's rows into token ids and labels",
     "train": "train one run, or resume it",
+    "select": "choose the values of a method's search by validation loss",
+    "adopt": "take the chosen trial of a search for the method's run",
     "evaluate": "score one run on held-out rows",
     "sample": "let one run answer the experiment's prompts",
     "baseline": "score simple baselines of an experiment with labels or prompts",

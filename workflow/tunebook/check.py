@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tunebook.configuration.config import Study
-from tunebook.configuration.study import fetching_specs, runs_of
+from tunebook.configuration.study import fetching_specs, runs_of, trials_of
 from tunebook.configuration.validation import validate
 from tunebook.errors import TunebookError
 
@@ -52,4 +52,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     study = read_study(args.config)
     refuse_wrong_files(study)
-    print("\n".join(f"{run.spec['identity']}  {run.name}" for run in runs_of(study)))
+    print("\n".join(f"{run.spec['identity']}  {run.name}" for run in (*runs_of(study), *trials_of(study))))

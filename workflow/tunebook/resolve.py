@@ -8,14 +8,14 @@ from typing import Any
 
 from tunebook.check import read_study
 from tunebook.configuration.config import Study
-from tunebook.configuration.study import resolved, runs_of
+from tunebook.configuration.study import resolved, runs_of, trials_of
 from tunebook.digests import is_intact
 from tunebook.records import canonical_json, read_json, write_json
 
 
 def resolve(study: Study, output: Path) -> None:
     """Write study.json and runs/*/run.json below the study's folder `output`, those that differ from what is there."""
-    for run in runs_of(study):
+    for run in (*runs_of(study), *trials_of(study)):
         _write_if_changed(output / "runs" / run.name / "run.json", run.spec)
     _write_if_changed(output / "study.json", resolved(study))
 

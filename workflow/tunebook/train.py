@@ -40,7 +40,7 @@ from tunebook.finetuning.plain_lora import check_layers, keep_start, rewrites_ba
 from tunebook.finetuning.progress import Progress, duration
 from tunebook.finetuning.schedule import largest_micro_batch, schedule_of
 from tunebook.finetuning.tokenizers import load_tokenizer, publish_generation_config
-from tunebook.finetuning.trainer import Keeper, TokenTrainer, training_arguments
+from tunebook.finetuning.trainer import Diverged, Keeper, TokenTrainer, peak_memory_bytes, training_arguments
 from tunebook.records import (
     disk_is_full,
     identity_of,
@@ -159,6 +159,12 @@ def _train_once(
         facts.setdefault("validation_rows", _validation_rows(trainer))
         keeper.listen()
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    except Diverged as error:
+        peak = max(facts.get("peak_memory_bytes", 0), peak_memory_bytes())
+        reached = {"wall_s": round(trainer.wall_s, 3), "peak_memory_bytes": peak}
+        state = {key: getattr(trainer.state, key) for key in ("log_history", "global_step", "epoch")}
+        error.facts = facts | reached | {"state": state}
+        raise
     finally:
         keeper.trainer = None  # the handlers of signals hold the keeper; the model must go if memory has run out
     newest = processes.from_first(checkpoints.latest_whole(work) if processes.is_first() else None)
@@ -241,6 +247,29 @@ def publish(
             to_plain_lora(folder, newest.parent)
         if run["task"] != "sequence-classification":
             publish_generation_config(model, folder)
+    best_of = {"best_step": state["best_global_step"], "best_validation_loss": state["best_metric"]}
+    _publish_record(run, newest.parent, facts, state, data, output, best_of)
+
+
+def publish_diverged(run: dict[str, Any], error: Diverged, data: dict[str, Any], work: Path, output: Path) -> None:
+    """Publish what a trial of a search found that diverged: its history and its record, and no weights."""
+    with folder_in_place(output / "adapter"):
+        pass
+    facts = dict(error.facts)
+    told = {"best_step": None, "best_validation_loss": None, "diverged": str(error)}
+    _publish_record(run, work, facts, facts.pop("state"), data, output, told)
+
+
+def _publish_record(
+    run: dict[str, Any],
+    work: Path,
+    facts: dict[str, Any],
+    state: dict[str, Any],
+    data: dict[str, Any],
+    output: Path,
+    told: dict[str, Any],
+) -> None:
+    """Write history.csv, validation.parquet and, last, training.json. `state`: of the Trainer; `told`: what ends the record."""
     history = history_of(state, facts["initial_validation_loss"])
     write_csv(output / "history.csv", history)
     facts = dict(facts)
@@ -252,7 +281,7 @@ def publish(
     record = {
         "run": run["run"],
         "identity": run["identity"],
-        "weights_key": newest.parent.name,
+        "weights_key": work.name,
         "seed": run["seed"],
         "versions": {name: version(name) for name in LIBRARIES} | {"python": sys.version.split()[0]},
         "data": data,
@@ -262,8 +291,7 @@ def publish(
         "epochs": round(state["epoch"], 4),
         "tokens": tokens,
         "tokens_per_s": round(tokens / facts["wall_s"], 2),
-        "best_step": state["best_global_step"],
-        "best_validation_loss": state["best_metric"],
+        **told,
     }
     write_json(output / "training.json", record)
 
@@ -328,6 +356,13 @@ def _train_and_publish(
     except Stopped as stopped:
         print(f"train {run['run']}: {stopped}", flush=True)
         sys.exit(EXIT_STOPPED)  # under torchrun, the status of this process and not of the whole
+    except Diverged as error:
+        if run["trial"] is None or processes.count() > 1:  # other processes wait in the middle of a step
+            raise
+        publish_diverged(run, error, data, work, args.output)
+        shutil.rmtree(work)
+        print(f"train {run['run']}: a trial that diverged: {error}", flush=True)
+        return
     except Exception as error:
         if any(words in str(error) for words in WRITE_REFUSED):
             raise TunebookError(

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from tunebook.configuration.adapters import AdapterKind, Lora
 from tunebook.configuration.datasets import Dataset
 from tunebook.configuration.published import Published
+from tunebook.configuration.search import Search, Space
 from tunebook.configuration.section import Name, Section, Text
 from tunebook.configuration.sources import HubModel, LocalPath, RandomModel, Wheel
 
@@ -137,6 +138,7 @@ class Overrides(Section):
 
     training: dict[str, Any] = Field({}, description="training arguments that this method changes")
     adapter: dict[str, Any] = Field({}, description="adapter arguments that this method changes")
+    search: Space = Field(Space(), description="ranges and lists of the search that this method changes or adds")
 
 
 def _counts(value: Any) -> Any:
@@ -181,6 +183,10 @@ class Experiment(Section):
         Lora(), description="arguments of its LoRA methods; names of modules hold for other kinds of adapter too"
     )
     overrides: dict[Name, Overrides] = Field({}, description="method -> what it does otherwise")
+    search: Search | None = Field(
+        None,
+        description="try values of arguments, alike for each method, and train with those of the lowest validation loss",
+    )
     generation: Generation = Generation()
     prompts: tuple[Text, ...] = Field((), description="prompts that every run answers")
     key_term: KeyTerm | None = Field(

@@ -12,6 +12,7 @@ from tunebook.configuration.adapters import ADAPTERS
 from tunebook.configuration.config import RESERVED_METHOD, Method, Study, Training
 from tunebook.configuration.dataset_checks import dataset_problems
 from tunebook.configuration.raw import mapping, section_of, true, twice
+from tunebook.configuration.search_checks import search_problems
 from tunebook.configuration.styles import styled
 from tunebook.configuration.wording import nearest, sentences, shown
 from tunebook.cost.architectures import shipped
@@ -115,13 +116,22 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
         yield f"{path}.methods: found {name} a second time; each method once"
     for seed in twice(experiment.get("seeds")):
         yield f"{path}.seeds: found {seed} twice in {shown(experiment['seeds'])}; seeds differ from each other"
-    yield from _override_problems(path, experiment, methods)
-    yield from adapter_problems(path, experiment, methods)
     model = models.get(str(experiment.get("model")), {})
     dataset = datasets.get(str(experiment.get("dataset")), {})
+
+    def argument_problems(path: str, experiment: Mapping[str, Any]) -> Iterator[str]:
+        yield from _override_problems(path, experiment, methods)
+        yield from adapter_problems(path, experiment, methods)
+        yield from _precision_problems(path, experiment, model)
+        yield from _gpu_problems(path, experiment)
+
+    yield from argument_problems(path, experiment)
+    kinds = {
+        name: _kind(methods[name]) for name in _methods_of(experiment) if isinstance(name, str) and name in methods
+    }
+    yield from search_problems(path, experiment, kinds, argument_problems)
     if model and dataset:
         yield from _combination_problems(path, experiment, model, dataset)
-    yield from _precision_problems(path, experiment, model)
     if section_of(experiment, "generation").get("memorisation_rows") and model.get("task", "causal-lm") != "causal-lm":
         yield (
             f"{path}.generation.memorisation_rows: found for a {model['task']} model; only causal-lm models complete their "
@@ -129,7 +139,6 @@ def _experiment_problems(path, experiment, models, datasets, methods) -> Iterato
         )
     if experiment.get("key_term") is not None and dataset.get("labels"):
         yield f"{path}.key_term: found where rows have labels, which say what is right; remove it"
-    yield from _gpu_problems(path, experiment)
 
 
 def _mending_problems(name: str, experiments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

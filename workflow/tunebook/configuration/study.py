@@ -6,11 +6,12 @@ asks for new samples, not for a new training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunebook.configuration.adapters import adapter_spec, arguments_for
 from tunebook.configuration.config import RESERVED_METHOD, Experiment, Method, Study, Training
+from tunebook.configuration.search import Axis, Trial, axes, trials
 from tunebook.records import identity_of
 
 DESCRIPTIVE = ("licence", "note", "caution", "rows")  # of a data set: they change nothing that is made of it
@@ -19,16 +20,18 @@ BASE_SEED = 0  # the untouched model has no seed; its folder is named as the oth
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment x one method x one seed. `spec` is what run.json holds."""
+    """One experiment x one method x one seed, or a trial of its search. `spec` is what run.json holds."""
 
     experiment: str
     method: str
     seed: int
     spec: dict[str, Any]
+    trial: str | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.experiment}/{self.method}/seed-{self.seed}"
+        trial = f"trial-{self.trial}/" if self.trial else ""
+        return f"{self.experiment}/{self.method}/{trial}seed-{self.seed}"
 
     @property
     def trained(self) -> bool:
@@ -45,9 +48,37 @@ def runs_of(study: Study) -> list[Run]:
     return runs
 
 
-def _run(study: Study, name: str, experiment: Experiment, method_name: str, seed: int) -> Run:
+def trials_of(study: Study) -> list[Run]:
+    """All runs that searches may ask for: each trial, with each of its experiment's seeds. A search trains its trials with the
+    first seed, and the chosen one with the others too."""
+    return [
+        _run(study, name, experiment, method, seed, trial)
+        for name, experiment in study.experiments.items()
+        if experiment.search
+        for method in experiment.methods
+        for trial in trials(experiment.search, searched(study, experiment, method))
+        for seed in experiment.seeds
+    ]
+
+
+def searched(study: Study, experiment: Experiment, method: str) -> tuple[Axis, ...]:
+    """The arguments of a method that its experiment searches; none where it searches nothing."""
+    override = experiment.overrides.get(method)
+    if experiment.search is None or method == RESERVED_METHOD:
+        return ()
+    return axes(experiment.search, override.search if override else None, study.methods[method].adapter, Training)
+
+
+def _run(
+    study: Study, name: str, experiment: Experiment, method_name: str, seed: int, trial: Trial | None = None
+) -> Run:
     trained = method_name != RESERVED_METHOD
     method = study.methods[method_name] if trained else Method()
+    open_axes = () if trial else searched(study, experiment, method_name)
+    training = _training(experiment, method_name, trial) if trained else None
+    adapter = _adapter(experiment, method_name, method, trial) if trained and method.adapter else None
+    for axis in open_axes:
+        (training if axis.section == "training" else adapter)[axis.name] = None
     spec = {
         "experiment": name,
         "method": method_name,
@@ -55,17 +86,18 @@ def _run(study: Study, name: str, experiment: Experiment, method_name: str, seed
         "task": study.models[experiment.model].task,
         "model": {"name": experiment.model, **dump(study.models[experiment.model])},
         "dataset": {"name": experiment.dataset, **dump(study.datasets[experiment.dataset])},
-        "training": _training(experiment, method_name) if trained else None,
-        "adapter": _adapter(experiment, method_name, method) if trained and method.adapter else None,
+        "training": training,
+        "adapter": adapter,
         "trains": (None if method.adapter else method.train) if trained else None,
         "quantization": method.quantization,
         "generation": dump(experiment.generation),
         "prompts": list(experiment.prompts),
         "few_shot": [] if trained else list(experiment.few_shot),
+        "searched": [axis.path for axis in open_axes],
     }
-    run = Run(name, method_name, seed, spec)
-    identified = {"run": run.name, "identity": identity_of(training_spec(run)), **spec}
-    return Run(name, method_name, seed, identified)
+    run = Run(name, method_name, seed, spec, trial.key if trial else None)
+    identified = {"run": run.name, "identity": identity_of(training_spec(run)), "trial": run.trial, **spec}
+    return replace(run, spec=identified)
 
 
 def dump(section: Any) -> dict[str, Any]:
@@ -73,16 +105,18 @@ def dump(section: Any) -> dict[str, Any]:
     return section.model_dump(mode="json")
 
 
-def _training(experiment: Experiment, method: str) -> dict[str, Any]:
-    """An experiment's training arguments with the overrides for a method, validated again."""
-    return dump(Training.model_validate({**dump(experiment.training), **_override(experiment, method, "training")}))
+def _training(experiment: Experiment, method: str, trial: Trial | None) -> dict[str, Any]:
+    """An experiment's training arguments with the overrides for a method and those of a trial, validated again."""
+    changed = {**_override(experiment, method, "training"), **(trial.training if trial else {})}
+    return dump(Training.model_validate({**dump(experiment.training), **changed}))
 
 
-def _adapter(experiment: Experiment, name: str, method: Method) -> dict[str, Any]:
-    """The kind of a method's adapter and its arguments: overrides go before the method's own, those before the experiment's."""
+def _adapter(experiment: Experiment, name: str, method: Method, trial: Trial | None) -> dict[str, Any]:
+    """The kind of a method's adapter and its arguments: a trial's go before overrides, those before the method's own, and those
+    before the experiment's."""
     shared = arguments_for(method.adapter, experiment.adapter)
-    arguments = {**shared, **method.arguments, **_override(experiment, name, "adapter")}
-    return adapter_spec(method.adapter, arguments)
+    changed = {**_override(experiment, name, "adapter"), **(trial.adapter if trial else {})}
+    return adapter_spec(method.adapter, {**shared, **method.arguments, **changed})
 
 
 def _override(experiment: Experiment, method: str, section: str) -> dict[str, Any]:
@@ -191,7 +225,6 @@ def config_of(study: Study) -> dict[str, Any]:
 
 def resolved(study: Study) -> dict[str, Any]:
     """What study.json holds."""
-    runs = runs_of(study)
     experiments = {
         name: {**dump(experiment), "task": study.models[experiment.model].task}
         for name, experiment in study.experiments.items()
@@ -203,5 +236,10 @@ def resolved(study: Study) -> dict[str, Any]:
         "experiments": experiments,
         "config": config_of(study),
         "specs": fetching_specs(study),
-        "runs": [{key: run.spec[key] for key in ("run", "experiment", "method", "seed", "identity")} for run in runs],
+        "runs": [_listed(run) for run in runs_of(study)],
+        "trials": [{**_listed(run), "trial": run.trial} for run in trials_of(study)],
     }
+
+
+def _listed(run: Run) -> dict[str, Any]:
+    return {key: run.spec[key] for key in ("run", "experiment", "method", "seed", "identity")}

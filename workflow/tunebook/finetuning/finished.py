@@ -16,6 +16,7 @@ from tunebook.finetuning.devices import claim_device
 from tunebook.finetuning.models import load_finetuned, quiet_libraries, use_allowed_cores
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json
+from tunebook.runs import read_run
 
 SPLIT = "test"
 
@@ -30,7 +31,7 @@ def load(
     claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
-    run = read_json(args.run)
+    run = read_run(args.run)
     check_folder(args.model, read_json(args.model / "provenance.json")["digests"])
     if args.adapter is not None:
         check_folder(args.adapter.parent, read_json(args.adapter.parent / "training.json")["digests"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import resource
 import signal
 import time
@@ -137,7 +138,7 @@ class TokenTrainer(Trainer):
         number ends the run before it can spoil the weights."""
         loss = self.compute_loss_func(model, inputs) / num_items_in_batch
         if not torch.isfinite(loss):
-            raise TunebookError(
+            raise Diverged(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}; nothing is published: lower the "
                 "learning rate, clip gradients harder (max_grad_norm), or train in bf16 or float32 instead of fp16"
             )
@@ -146,6 +147,11 @@ class TokenTrainer(Trainer):
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Token-weighted validation loss, by the same code as the final evaluation."""
         loss = self.validation_loss()
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the validation loss is {loss} after step {self.state.global_step}; nothing is published: lower the learning rate, "
+                "or clip gradients harder (max_grad_norm)"
+            )
         metrics = {"eval_loss": loss}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -172,6 +178,12 @@ class TokenTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the seconds of training to what Trainer logs."""
         super().log({**logs, "wall_s": round(self.wall_s, 3)})
+
+
+class Diverged(TunebookError):
+    """A loss is no number any more. `facts`: what the record of a trial of a search tells of the training up to there."""
+
+    facts: dict[str, Any]
 
 
 class Keeper(TrainerCallback):

@@ -18,6 +18,7 @@ from tunebook.records import read_json
 from tunebook.reporting.curves import EPOCH_SLACK, by_epoch
 from tunebook.reporting.text_metrics import Measured, measure
 from tunebook.reporting.untrained import Baseline, clusters, prompted, read_baselines, whole_metrics, with_perplexity
+from tunebook.runs import read_run
 
 BASE = "base"
 SPLITS = ("train", "validation", "test")
@@ -245,7 +246,7 @@ def _read_run(folder: Path, spec: dict[str, Any], experiment: str, method: str, 
         method=method,
         seed=seed,
         folder=place,
-        spec=read_json(place / "run.json"),
+        spec=read_run(place / "run.json"),
         evaluation=read_json(place / "evaluation.json"),
         training=read_json(place / "training.json") if trained else None,
         history=pandas.read_csv(checked(place / "history.csv")) if trained else None,
