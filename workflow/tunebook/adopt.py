@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ FILES = ("history.csv", "validation.parquet")
 
 
 def adopt(run_file: Path, trial: Path, output: Path) -> None:
-    """Copy what the trial published; training.json, last, names the run, the trial and its values.
+    """Publish what the trial published; training.json, last, names the run, the trial and its values.
 
     `run_file`: run.json of the run; `trial`, `output`: folders of the trial and of the run.
     """
@@ -24,12 +25,20 @@ def adopt(run_file: Path, trial: Path, output: Path) -> None:
     with folder_in_place(output / "adapter") as folder:
         for file in sorted((trial / "adapter").iterdir()):
             if file.name in {name.removeprefix("adapter/") for name in record["digests"]}:
-                shutil.copyfile(file, folder / file.name)
+                link_or_copy(file, folder / file.name)
     for name in FILES:
         write_with(output / name, lambda partial, name=name: shutil.copyfile(trial / name, partial))
     values = values_of(read_json(trial / "run.json"), run["searched"])
     named = {"run": run["run"], "identity": run["identity"], "trial": record["run"], "searched": values}
     write_json(output / "training.json", {**record, **named})
+
+
+def link_or_copy(file: Path, other: Path) -> None:
+    """A second name for a file, which takes no space; a copy where the file system has no links."""
+    try:
+        os.link(file, other)
+    except OSError:
+        shutil.copyfile(file, other)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

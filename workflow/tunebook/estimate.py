@@ -16,7 +16,7 @@ from tunebook.cost.advice import advice, gigabytes
 from tunebook.cost.architectures import Architecture
 from tunebook.cost.machine import Machine, present_machine
 from tunebook.cost.memory import Estimate, estimate
-from tunebook.cost.study import architecture_of, download_bytes, seeds_of, trained_runs
+from tunebook.cost.study import architecture_of, download_bytes, trained_runs, trainings_of
 from tunebook.cost.traces import is_traced
 from tunebook.errors import TunebookError
 from tunebook.finetuning.devices import check_device
@@ -41,7 +41,7 @@ class Line:
     """A run's estimates for both kinds of device, or the reason why there are none."""
 
     run: dict[str, Any]
-    seeds: int
+    trainings: int
     architecture: Architecture | None = None
     cpu: Estimate | None = None
     gpu: Estimate | None = None
@@ -51,7 +51,7 @@ class Line:
     @property
     def name(self) -> str:
         name = f"{self.run['experiment']}/{self.run['method']}"
-        return name if self.seeds == 1 else f"{name} (x {self.seeds} seeds)"
+        return name if self.trainings == 1 else f"{name} (x {self.trainings} trainings)"
 
     def on(self, device: str) -> Estimate | None:
         return self.gpu if device == "gpu" else self.cpu
@@ -66,7 +66,7 @@ class Line:
 
 
 def lines_of(study: Path, models: Path) -> list[Line]:
-    """A line for each trained run of a study. `study`: study.json; `models`: folder of the fetched models.
+    """A line for each trained method of a study; of a search, its largest trial. `study`: study.json; `models`: folder of the fetched models.
 
     Models that were not traced yet are traced in a process of its own, which may import torch.
     """
@@ -78,7 +78,13 @@ def lines_of(study: Path, models: Path) -> list[Line]:
             raise TunebookError(
                 f"the models could not be traced: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
             )
-    return [_line(run, seeds_of(study, run), models) for run in runs]
+    lines = [_line(run, trainings_of(study, run), models) for run in runs]
+    largest: dict[str, Line] = {}
+    for line in lines:
+        before = largest.setdefault(line.name, line)
+        if line.cpu and before.cpu and line.cpu.peak_bytes > before.cpu.peak_bytes:
+            largest[line.name] = line
+    return list(largest.values())
 
 
 def _is_traced(run: dict[str, Any], models: Path) -> bool:
@@ -89,14 +95,14 @@ def _is_traced(run: dict[str, Any], models: Path) -> bool:
     return is_traced(architecture, run["task"], encoder_decoder=run["model"]["encoder_decoder"])
 
 
-def _line(run: dict[str, Any], seeds: int, models: Path) -> Line:
+def _line(run: dict[str, Any], trainings: int, models: Path) -> Line:
     try:
         architecture = architecture_of(run["model"], models)
         cpu, gpu = (estimate(run, architecture, gpu=gpu) for gpu in (False, True))
     except (TunebookError, KeyError) as error:
         problem = str(error) if isinstance(error, TunebookError) else f"its architecture does not say {error}"
-        return Line(run, seeds, download=download_bytes(run["model"], None), problem=problem)
-    return Line(run, seeds, architecture, cpu, gpu, download_bytes(run["model"], cpu.stored_bytes))
+        return Line(run, trainings, download=download_bytes(run["model"], None), problem=problem)
+    return Line(run, trainings, architecture, cpu, gpu, download_bytes(run["model"], cpu.stored_bytes))
 
 
 def table(lines: list[Line]) -> str:

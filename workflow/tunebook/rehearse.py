@@ -38,7 +38,7 @@ class Row:
 
     run: str
     identity: str  # of the run as it was tried out
-    seeds: int
+    trainings: int
     fits: str  # yes, no, unknown
     reason: str
     device: str | None
@@ -145,7 +145,7 @@ def _row(line: Line, trial: Trial, study: Path, machine: Machine) -> Row:
     return Row(
         run=line.run["run"],
         identity=line.run["identity"],
-        seeds=line.seeds,
+        trainings=line.trainings,
         fits=trial.fits,
         reason=trial.reason,
         device=record.get("device"),
@@ -198,7 +198,7 @@ def _cells(row: Row) -> list[str]:
 
     peak, estimated = row.peak_memory_bytes, row.estimated_peak_bytes
     return [
-        row.run if row.seeds == 1 else f"{row.run} (x {row.seeds} seeds)",
+        row.run if row.trainings == 1 else f"{row.run} (x {row.trainings} trainings)",
         row.fits,
         told(peak, gigabytes(peak)),
         told(estimated, gigabytes(estimated)),
@@ -213,7 +213,7 @@ def _cells(row: Row) -> list[str]:
 def _totals(rows: list[Row], lines: list[Line]) -> list[str]:
     """Time and disk of the whole study, and what they leave out."""
     times = [row for row in rows if row.total_s is not None]
-    seconds = sum(row.total_s * row.seeds for row in times)
+    seconds = sum(row.total_s * row.trainings for row in times)
     left = [row.run for row in rows if row.total_s is None]
     share = "all runs" if not left else f"{len(times)} of {len(rows)} runs"
     text = [f"Training of {share}: {_hours(seconds)}, at most." if times else "How long training takes is not known."]
@@ -222,7 +222,7 @@ def _totals(rows: list[Row], lines: list[Line]) -> list[str]:
     models = {line.run["model"]["name"]: line for line in lines if line.cpu is not None}
     stored = sum(line.cpu.stored_bytes for line in models.values())
     cached = sum(line.cpu.stored_bytes for line in models.values() if line.run["model"]["source"]["type"] == "hub")
-    runs = sum(row.disk_bytes * row.seeds for row in rows if row.disk_bytes is not None)
+    runs = sum(row.disk_bytes * row.trainings for row in rows if row.disk_bytes is not None)
     work = max((plan_of(line, None).checkpoint_bytes for line in lines if line.cpu is not None), default=0)
     text.append(f"Disk: {gigabytes(stored)} of models, {gigabytes(cached)} in the hub's cache, {gigabytes(runs)} of what is "
                 f"trained, {gigabytes(work)} of checkpoints while a run trains.")  # fmt: skip

@@ -16,17 +16,31 @@ MEND = (
 
 
 def trained_runs(study: Path) -> list[dict[str, Any]]:
-    """run.json of each run that trains, the first seed of each only: seeds cost the same. `study`: study.json."""
-    listed = read_json(study)["runs"]
-    runs = [read_json(study.parent / "runs" / line["run"] / "run.json") for line in listed if line["method"] != "base"]
-    firsts = {(run["experiment"], run["method"]): run for run in reversed(runs)}
-    return [run for run in runs if firsts[run["experiment"], run["method"]] is run]
+    """run.json of each run that trains, and of each trial of a searched method in place of its run; of the first seed only,
+    for seeds cost the same. `study`: study.json."""
+    record = read_json(study)
+    trials = record["trials"]
+    searched = {(line["experiment"], line["method"]) for line in trials}
+    runs = [line for line in record["runs"] if line["method"] != "base"]
+    lines = [line for line in runs if (line["experiment"], line["method"]) not in searched] + trials
+    order = {name: place for place, name in enumerate(dict.fromkeys(map(_method_of, runs)))}
+    firsts = [line for line in lines if line["seed"] == record["experiments"][line["experiment"]]["seeds"][0]]
+    ordered = sorted(firsts, key=lambda line: order[_method_of(line)])
+    return [read_json(study.parent / "runs" / line["run"] / "run.json") for line in ordered]
 
 
-def seeds_of(study: Path, run: dict[str, Any]) -> int:
-    """How many runs of the study differ from this one in the seed only, itself counted."""
-    listed = read_json(study)["runs"]
-    return sum((line["experiment"], line["method"]) == (run["experiment"], run["method"]) for line in listed)
+def trainings_of(study: Path, run: dict[str, Any]) -> int:
+    """How often a method of an experiment is trained: with each seed; a search trains each trial, and the chosen one again with
+    the other seeds."""
+    record = read_json(study)
+    runs, trials = (
+        [line for line in record[kind] if _method_of(line) == _method_of(run)] for kind in ("runs", "trials")
+    )
+    return len({line["trial"] for line in trials}) + len(runs) - 1 if trials else len(runs)
+
+
+def _method_of(line: dict[str, Any]) -> tuple[str, str]:
+    return line["experiment"], line["method"]
 
 
 def named_architecture(model: dict[str, Any]) -> str | None:
