@@ -114,7 +114,6 @@ WITH_BASELINES = [
     for name, e in STUDY.experiments.items()
     if name in LABELLED or STUDY.datasets[e.dataset].text is None
 ]
-UNLABELLED = [name for name in STUDY.experiments if name not in LABELLED]
 
 
 def one_of(names):

@@ -16,6 +16,7 @@ rule tables:
                 "metrics",
                 "seeds",
                 "comparisons",
+                "search",
                 "methods",
             )
         ],
@@ -36,23 +37,40 @@ rule tables:
         "{params.tunebook} tables --study {params.study} --output {params.folder} 2> {log}"
 
 
+reported = report  # at the start of a line, `report` is a keyword
+
+
+def figures_of(has_labels, searched):
+    """The figures of experiments of one kind, which are outputs that a rule states without a wildcard."""
+    return [
+        reported(
+            f"{RESULTS}/figures/{{experiment}}/{name}",
+            caption=f"../../report/captions/figure-{name.removesuffix('.svg')}.rst",
+            category="{experiment}",
+            labels={"figure": name.removesuffix(".svg")},
+        )
+        for name in figure_names(has_labels=has_labels, searched=searched)
+    ]
+
+
+def experiments_with(has_labels, searched):
+    """A wildcard's pattern: the experiments of one kind."""
+    return one_of(
+        name
+        for name in STUDY.experiments
+        if (name in LABELLED, name in SEARCHED) == (has_labels, searched)
+    )
+
+
 rule figures:
     input:
         lambda wildcards: records_of([wildcards.experiment]),
     output:
-        [
-            report(
-                f"{RESULTS}/figures/{{experiment}}/{name}",
-                caption=f"../../report/captions/figure-{name.removesuffix('.svg')}.rst",
-                category="{experiment}",
-                labels={"figure": name.removesuffix(".svg")},
-            )
-            for name in figure_names(has_labels=False)
-        ],
+        figures_of(has_labels=False, searched=False),
     log:
         f"{RESULTS}/logs/figures/{{experiment}}.log",
     wildcard_constraints:
-        experiment=one_of(UNLABELLED),
+        experiment=experiments_with(has_labels=False, searched=False),
     localrule: True
     conda:
         "../../envs/tunebook.yaml"
@@ -71,17 +89,25 @@ rule figures:
 
 use rule figures as figures_with_labels with:
     output:
-        [
-            report(
-                f"{RESULTS}/figures/{{experiment}}/{name}",
-                caption=f"../../report/captions/figure-{name.removesuffix('.svg')}.rst",
-                category="{experiment}",
-                labels={"figure": name.removesuffix(".svg")},
-            )
-            for name in figure_names(has_labels=True)
-        ],
+        figures_of(has_labels=True, searched=False),
     wildcard_constraints:
-        experiment=one_of(LABELLED),
+        experiment=experiments_with(has_labels=True, searched=False),
+    localrule: True
+
+
+use rule figures as figures_of_search with:
+    output:
+        figures_of(has_labels=False, searched=True),
+    wildcard_constraints:
+        experiment=experiments_with(has_labels=False, searched=True),
+    localrule: True
+
+
+use rule figures as figures_of_search_with_labels with:
+    output:
+        figures_of(has_labels=True, searched=True),
+    wildcard_constraints:
+        experiment=experiments_with(has_labels=True, searched=True),
     localrule: True
 
 
@@ -91,7 +117,7 @@ rule report:
         [
             f"{RESULTS}/figures/{name}/{figure}"
             for name in STUDY.experiments
-            for figure in figure_names(has_labels=name in LABELLED)
+            for figure in figure_names(name in LABELLED, name in SEARCHED)
         ],
     output:
         report(

@@ -15,6 +15,7 @@ from tunebook.reporting.curve_figures import draw_loss, draw_training
 from tunebook.reporting.figure_names import figure_names
 from tunebook.reporting.figure_style import STYLE, save_svg
 from tunebook.reporting.score_figures import draw_confusion, draw_lengths, draw_metrics
+from tunebook.reporting.search_figure import draw_search
 from tunebook.reporting.study_folder import Experiment, read_experiment
 
 DRAWINGS: dict[str, Callable[[Experiment], Figure]] = {
@@ -24,12 +25,13 @@ DRAWINGS: dict[str, Callable[[Experiment], Figure]] = {
     "methods.svg": draw_methods,
     "lengths.svg": draw_lengths,
     "confusion.svg": draw_confusion,
+    "search.svg": draw_search,
 }
 
 
 def write_figures(experiment: Experiment, folder: Path) -> list[Path]:
     """Draw and write all figures of an experiment. Returns their paths, in the order of the report."""
-    paths = [folder / name for name in figure_names(experiment.has_labels)]
+    paths = [folder / name for name in figure_names(experiment.has_labels, bool(experiment.searches))]
     with plt.rc_context(STYLE):
         for path in paths:
             save_svg(DRAWINGS[path.name](experiment), path)

@@ -41,6 +41,7 @@ from tunebook.reporting.head_words import head_words
 from tunebook.reporting.inline_svg import inline
 from tunebook.reporting.mending import mending, turn
 from tunebook.reporting.published import REPRODUCED_RULE, comparability
+from tunebook.reporting.search_tables import search_facts, search_table, trials_table
 from tunebook.reporting.side_effects import int8_methods, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.summary import summary
@@ -121,6 +122,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "wide": len(experiment.methods) > 1,
         "refused": sum(experiment.profile["rejected"].values()),
         "validated": validated_words(experiment, chosen),
+        "search": search_facts(experiment),
         "memorised": "verbatim_training" in experiment.base.metrics,
         "quantized": quantized_methods(experiment),
         "int8": int8_methods(experiment),
@@ -128,7 +130,10 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
         "decoding": decoding(experiment.base),
         "caution": experiment.dataset["caution"],
         "examples": [_example(row) for row in experiment.profile["examples"]],
-        "figures": [figure_part(study, experiment, name) for name in figure_names(experiment.has_labels)],
+        "figures": [
+            figure_part(study, experiment, name)
+            for name in figure_names(experiment.has_labels, bool(experiment.searches))
+        ],
         "csv": {name: _data_uri(frame[frame["experiment"] == experiment.name]) for name, frame in tables.items()},
         "exchanges": pairs,
         "exchanges_left_out": left_out,
@@ -143,6 +148,8 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
             "methods": report_tables.methods_table(experiment),
             "arguments": provenance_tables.arguments_table(experiment),
             "labels": report_tables.labels_table(chosen) if experiment.has_labels else None,
+            "search": search_table(experiment) if experiment.searches else None,
+            "trials": trials_table(experiment) if experiment.searches else None,
         },
     }
 

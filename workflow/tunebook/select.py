@@ -13,7 +13,16 @@ from tunebook.errors import TunebookError
 from tunebook.records import read_json, write_json
 from tunebook.runs import values_of
 
-TOLD = ("best_validation_loss", "best_step", "steps", "epochs", "tokens", "wall_s", "peak_memory_bytes")
+TOLD = (
+    "initial_validation_loss",
+    "best_validation_loss",
+    "best_step",
+    "steps",
+    "epochs",
+    "tokens",
+    "wall_s",
+    "peak_memory_bytes",
+)
 
 
 def search_record(study: Path, experiment: str, method: str) -> dict[str, Any]:

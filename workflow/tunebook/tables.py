@@ -22,6 +22,7 @@ TITLES = {
     "metrics": "Metrics, with 95 % intervals and the number of rows or answers they are over",
     "seeds": "Seeds: mean and range of each metric over the runs of a method, and over draws of examples in the prompt",
     "comparisons": "Pairs on the same rows: paired differences of losses of the text, and of right answers; p adjusted by Holm's method",
+    "search": "Searches: every trial, what was tried and its lowest validation loss in nats a supervised token",
     "methods": "Methods: what is trained, what is stored, memory, time, loss",
 }
 COUNTS = (
@@ -56,7 +57,7 @@ def write_tables(study: Study, folder: Path) -> None:
     tables = build_tables(study)
     for name, frame in tables.items():
         write_csv(folder / f"{name}.csv", frame)
-    sections = [f"## {TITLES[name]}\n\n{markdown(frame)}\n" for name, frame in tables.items()]
+    sections = [f"## {TITLES[name]}\n\n{markdown(frame)}\n" for name, frame in tables.items() if len(frame)]
     page = f"# {study.record['title']}: tables\n\n" + "\n".join(sections)
     write_text(folder / "tables.md", escaped(page))
     write_text(folder / "tables.tex", escaped(latex_page(study)))

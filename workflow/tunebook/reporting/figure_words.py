@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunebook.reporting.comparison import over_seeds
 from tunebook.reporting.curves import split_rows
+from tunebook.reporting.search import values_in_words
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import count, duration, fixed, integer, listed, metric_title, number, size
 from tunebook.reporting.untrained import Baseline
@@ -18,6 +19,7 @@ def alternative(kind: str, experiment: Experiment) -> str:
         "methods": _methods,
         "lengths": _lengths,
         "confusion": _confusion,
+        "search": _search,
     }[kind](experiment)
 
 
@@ -87,6 +89,18 @@ def _lengths(experiment: Experiment) -> str:
         for split, line in experiment.split_lengths().items()
     ]
     return f"Histogram of row lengths in tokens. {'; '.join(told)}. Rows are cut at {integer(experiment.lengths['max_length'])}."
+
+
+def _search(experiment: Experiment) -> str:
+    told = []
+    for method, search in experiment.searches.items():
+        reached = [trial.loss for trial in search.trials if trial.loss is not None]
+        diverged = f", {integer(search.diverged)} diverged" if search.diverged else ""
+        told.append(
+            f"{method}: {integer(len(search.trials))} trials reach validation losses of {fixed(min(reached))} to "
+            f"{fixed(max(reached))}{diverged}; chosen {values_in_words(search.chosen.values)}"
+        )
+    return f"Dot chart of validation loss against what was searched, a dot a trial. {'; '.join(told)}."
 
 
 def _confusion(experiment: Experiment) -> str:

@@ -12,6 +12,7 @@ from tunebook.reporting.contests import Contest, label_contests, loss_contests
 from tunebook.reporting.curves import EPOCH_SLACK, same_epoch
 from tunebook.reporting.diagnosis import diagnose_run
 from tunebook.reporting.published import comparability, verdict
+from tunebook.reporting.search import values_in_words
 from tunebook.reporting.study_folder import Experiment, Run, Study
 
 
@@ -24,6 +25,7 @@ def build_tables(study: Study) -> dict[str, pandas.DataFrame]:
         "metrics": metrics_table(study),
         "seeds": seeds_table(study),
         "comparisons": comparisons_table(study),
+        "search": search_frame(study),
         "methods": pandas.DataFrame([method_line(run) for e in study.experiments for run in (e.base, *e.runs)]),
     }
 
@@ -182,6 +184,29 @@ def comparisons_table(study: Study) -> pandas.DataFrame:
         "verdict",
     ]  # fmt: skip
     return pandas.DataFrame(lines, columns=columns).astype({"only_left": "Int64", "only_right": "Int64"})
+
+
+def search_frame(study: Study) -> pandas.DataFrame:
+    """Every trial of every search: experiment, method, trial, values (words), best_validation_loss (none where it diverged),
+    best_step, steps, tokens, wall_s, chosen."""
+    lines = []
+    for experiment in study.experiments:
+        for method, search in experiment.searches.items():
+            for trial in search.trials:
+                told = (
+                    values_in_words(trial.values),
+                    trial.loss,
+                    trial.best_step,
+                    trial.steps,
+                    trial.tokens,
+                    trial.wall_s,
+                )
+                lines.append((experiment.name, method, trial.key, *told, trial is search.chosen))
+    columns = [
+        "experiment", "method", "trial", "values", "best_validation_loss", "best_step", "steps", "tokens", "wall_s",
+        "chosen",
+    ]  # fmt: skip
+    return pandas.DataFrame(lines, columns=columns).astype({"best_step": "Int64"})
 
 
 def _figures(one: Contest) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The files and their keys are described in `results/README.md`. Nothing but compl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tunebook.digests import checked
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
 from tunebook.reporting.curves import EPOCH_SLACK, by_epoch
+from tunebook.reporting.search import Search, read_searches
 from tunebook.reporting.text_metrics import Measured, measure
 from tunebook.reporting.untrained import Baseline, clusters, prompted, read_baselines, whole_metrics, with_perplexity
 from tunebook.runs import read_run
@@ -125,6 +126,7 @@ class Experiment:
     base: Run
     runs: tuple[Run, ...]  # finetuned, by method as in the study, then by seed
     baselines: tuple[Baseline, ...] = ()  # where the data have labels, or examples were put into the prompt
+    searches: dict[str, Search] = field(default_factory=dict)  # method -> its search, where the experiment has one
 
     @property
     def title(self) -> str:
@@ -222,6 +224,7 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
             *prompted(base.folder, name, base.evaluation),
             *(read_baselines(folder / "baselines", name, base.samples(), base.key_term) if baselines else ()),
         ),
+        searches=read_searches(folder / "runs", name, spec),
     )
 
 
