@@ -7,12 +7,13 @@ import math
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from tunebook.reporting.figure_style import WIDE_IN, look
 from tunebook.reporting.palette import INK
 from tunebook.reporting.search import Search, Trial, argument, is_number
 from tunebook.reporting.study_folder import Experiment
+from tunebook.reporting.typeset import plain
 
 FIRST = "training.learning_rate"  # on the horizontal axis, where it was searched
 LOG_FACTOR = 20  # values that lie further apart stand on a logarithmic axis
@@ -79,6 +80,8 @@ def _trials(axis: Axes, experiment: Experiment, path: str) -> None:
         axis.set_xticks(list(places.values()), [name.strip("'") for name in places])
     elif min(values) > 0 and max(values) / min(values) > LOG_FACTOR:
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _loss(trial: Trial) -> float:

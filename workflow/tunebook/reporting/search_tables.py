@@ -7,7 +7,7 @@ from typing import Any
 from tunebook.reporting.report_tables import Cell, Table, cell, figures, words
 from tunebook.reporting.search import Search, argument, is_number, value_text, values_in_words
 from tunebook.reporting.study_folder import Experiment
-from tunebook.reporting.typeset import ABSENT, duration, fixed, integer, listed, plain
+from tunebook.reporting.typeset import ABSENT, duration, fixed, integer, plain
 
 
 def search_table(experiment: Experiment) -> Table:
@@ -78,7 +78,7 @@ def search_facts(experiment: Experiment) -> dict[str, Any] | None:
     ]
     first = next(iter(experiment.searches.values()))
     return {
-        "searched": listed(searched),
+        "searched": "; ".join(searched),
         "sampler": spec["sampler"],
         "seed": spec["seed"],
         "trials": len(first.trials),
@@ -92,6 +92,6 @@ def search_facts(experiment: Experiment) -> dict[str, Any] | None:
 
 def _space_words(values: Any) -> str:
     if isinstance(values, list):
-        return f"one of {', '.join(map(value_text, values))}"
-    scale = ", log scale" if values.get("scale") == "log" else ""
+        return f"of {', '.join(map(value_text, values))}"
+    scale = " (log scale)" if values.get("scale") == "log" else ""
     return f"from {value_text(float(values['low']))} to {value_text(float(values['high']))}{scale}"

@@ -17,6 +17,7 @@ import numpy
 from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.05  # of all tests; intervals are of 1 - LEVEL
+NO_SPREAD = 1e-12  # of the mean: a smaller standard error is rounding
 POWER = 0.8  # how often a test shows the smallest difference that it is said to be able to show (Cohen 1988, chapter 2)
 
 
@@ -87,10 +88,13 @@ def _of_seeds(means: numpy.ndarray) -> tuple[float, int]:
 
 
 def _student(mean: float, parts: list[tuple[float, int]], level: float = LEVEL) -> tuple[float, float]:
-    """(half width of the interval, p-value of zero) of a mean whose variance is the sum of the parts."""
+    """(half width of the interval, p-value of zero) of a mean whose variance is the sum of the parts; the first is of the rows.
+
+    Where all rows differ by the same, there is no variance to test with: p is that of the sign test over the rows' clusters.
+    """
     variance = sum(part for part, _ in parts)
-    if variance == 0:
-        return 0.0, 1.0 if mean == 0 else 0.0
+    if math.sqrt(variance) <= NO_SPREAD * abs(mean):
+        return 0.0, 1.0 if mean == 0 else 2.0 ** -parts[0][1]
     if not math.isfinite(variance):
         return math.inf, 1.0
     freedom, error = _freedom(parts), math.sqrt(variance)
