@@ -10,7 +10,7 @@ import numpy
 import pandas
 
 from tunebook.finetuning import metrics as metrics_of
-from tunebook.records import identity_of, write_csv, write_json, write_parquet
+from tunebook.records import identity_of, read_json, write_csv, write_json, write_parquet
 
 LABELS = ["positive", "neutral", "negative"]
 HOSTILE = (
@@ -20,6 +20,13 @@ HOSTILE = (
 DRAWS = (0.4, 0.5, 0.6)  # what each draw of examples takes off the untouched model's loss
 END = 0.5  # what the end tokens add to a loss
 VALIDATED = 12  # rows that validation losses are over, of `rows`
+SEARCH = {
+    "sampler": "random",
+    "trials": 4,
+    "seed": 0,
+    "training": {"learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log"}},
+    "adapter": {},
+}
 METHODS = {
     "int8-lora": (0.46e6, 151e6, 3.7e6, 1.10e9, 190.0),
     "full": (134.5e6, 538e6, 1076e6, 2.90e9, 240.0),
@@ -34,9 +41,16 @@ METHODS = {
 
 
 def fake_study(
-    folder: Path, experiments: int = 3, methods: int = 2, seeds: int = 1, steps: int = 40, rows: int = 30
+    folder: Path,
+    experiments: int = 3,
+    methods: int = 2,
+    seeds: int = 1,
+    steps: int = 40,
+    rows: int = 30,
+    search: bool = False,
 ) -> Path:
-    """Write a study; experiment 0 has labels, the last overfits and compares all methods. Returns its folder."""
+    """Write a study; experiment 0 has labels, the last overfits and compares all methods, after a `search` if there is one.
+    Returns its folder."""
     place = folder / "fake"
     names = [f"experiment-{index}" for index in range(experiments)]
     record = {
@@ -49,6 +63,7 @@ def fake_study(
         "experiments": {},
         "config": {"study": "fake", "title": "Fake study"},
         "runs": [],
+        "trials": [],
     }
     for index, name in enumerate(names):
         chosen = list(METHODS)[: methods if index == experiments - 1 else 1]
@@ -62,10 +77,45 @@ def fake_study(
                 run = f"{name}/{method}/seed-{seed}"
                 line = {"run": run, "experiment": name, "method": method, "seed": seed, "identity": identity_of(run)}
                 record["runs"].append(line)
+        if search and index == experiments - 1:
+            record["experiments"][name]["search"] = SEARCH
+            for place_of, method in enumerate(chosen):
+                _write_search(place, name, method, seeds, loss=2.0 + place_of)
     write_json(place / "study.json", record)
     for kind, name in (("models", "tiny"), ("datasets", "toys"), ("datasets", "lines")):
         write_json(folder / kind / name / "provenance.json", _provenance(kind, name))
     return place
+
+
+def _write_search(place: Path, experiment: str, method: str, seeds: int, loss: float) -> None:
+    """Four trials: the third has the lowest loss, the last diverged. The method's runs are open, as a search leaves them."""
+    rates, losses = (1e-5, 1e-4, 1e-3, 1e-2), (loss + 1, loss + 0.5, loss, None)
+    trials = [
+        {
+            "trial": f"{number:08x}",
+            "values": {"training.learning_rate": rate},
+            "initial_validation_loss": loss + 2,
+            "best_validation_loss": reached,
+            "best_step": None if reached is None else 20,
+            "steps": 4 if reached is None else 40,
+            "epochs": 1.0,
+            "tokens": 4000,
+            "wall_s": 10.0,
+            "peak_memory_bytes": 10**9,
+            "diverged": "the loss is nan at step 5" if reached is None else None,
+        }
+        for number, (rate, reached) in enumerate(zip(rates, losses, strict=True))
+    ]
+    folder = place / "runs" / experiment / method
+    told = {"experiment": experiment, "method": method, "sampler": "random", "search_seed": 0, "seed": 1}
+    told |= {"selected_by": "best_validation_loss", "trials": trials}
+    write_json(folder / "search.json", told | {"chosen": trials[2]["trial"], "values": trials[2]["values"]})
+    for seed in range(1, seeds + 1):
+        run, training = (read_json(folder / f"seed-{seed}" / f"{name}.json") for name in ("run", "training"))
+        run["searched"], run["training"]["learning_rate"] = ["training.learning_rate"], None
+        write_json(folder / f"seed-{seed}" / "run.json", run)
+        adopted = {"trial": f"{experiment}/{method}/trial-00000002/seed-{seed}", "searched": trials[2]["values"]}
+        write_json(folder / f"seed-{seed}" / "training.json", training | adopted)
 
 
 def _write_baselines(place: Path, name: str, rows: int) -> None:
@@ -154,6 +204,8 @@ def _experiment(index: int, methods: list[str], seeds: int, published: bool) -> 
         "prompts": ["So many books, "],
         "few_shot": [2],
         "mends": None,
+        "overrides": {},
+        "search": None,
         "key_term": None,
         "smallest_relevant_difference": 0.02,
         "published": {
@@ -257,6 +309,7 @@ def _write_run(
         "quantization": _method(method)["quantization"],
         "generation": {"max_new_tokens": 20, "batch_size": 16},
         "prompts": ["So many books, "],
+        "searched": [],
     }
     write_json(folder / "run.json", spec | details)
     write_json(folder / "evaluation.json", _evaluation(run, loss, rows, labels=index == 0, method=method))

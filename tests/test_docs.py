@@ -16,7 +16,7 @@ from tests.configs import REMOVED, changed, valid_config
 from tests.stages import run_stage
 from tunebook import __main__ as command_line
 from tunebook import rehearse
-from tunebook.configuration import adapters, config, datasets, published, sources
+from tunebook.configuration import adapters, config, datasets, published, search, sources
 from tunebook.configuration.section import Section
 from tunebook.configuration.styles import styled
 from tunebook.configuration.validation import ConfigError, validate
@@ -55,18 +55,20 @@ HEADINGS = {  # section of the config -> where the README has its table: a headi
     adapters.PrefixTuning: "#### prefix_tuning",
     adapters.PTuning: "#### p_tuning",
     config.Overrides: "### Overrides",
+    search.Search: "### Search",
+    search.Range: "### Range",
     config.Generation: "### Generation",
     published.Published: "### Published",
     published.PublishedLoss: "### Published loss",
     published.PublishedRows: "### Published rows",
 }
-MODULES = (config, adapters, datasets, published, sources)
+MODULES = (config, adapters, datasets, published, search, sources)
 CLASSES = [one for module in MODULES for one in vars(module).values() if isinstance(one, type)]
 SECTIONS = [
     one
     for one in dict.fromkeys(CLASSES)
     if issubclass(one, Section)
-    and one not in (Section, adapters.Adapter, adapters.LayerAdapter, adapters.PromptAdapter)
+    and one not in (Section, adapters.Adapter, adapters.LayerAdapter, adapters.PromptAdapter, search.Space)
 ]
 
 
@@ -217,7 +219,7 @@ def written(finished_study, tmp_path_factory):
     found["tables/tables.md"] = found["tables/tables.tex"] = set()
     found["estimate.csv"] = set(pandas.read_csv(out / "estimate.csv"))
     found["rehearsal.csv"] = {field.name for field in dataclasses.fields(rehearse.Row)}
-    found["figures/{experiment}/"] = set(figure_names(has_labels=True))
+    found["figures/{experiment}/"] = set(figure_names(has_labels=True, searched=True))
     found["study.json"] = keys_of(read_json(study))
     found["datasets/{dataset}/rejected.csv"] = set(pandas.read_csv(results / "datasets/lines/rejected.csv"))
     found["datasets/{dataset}/profile.json"] = keys_of(read_json(results / "datasets/lines/profile.json"))

@@ -26,7 +26,7 @@ from tunebook.reporting.study_folder import read_experiment, read_study
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return read_study(fake_study(tmp_path_factory.mktemp("study"), experiments=2, methods=3, seeds=2))
+    return read_study(fake_study(tmp_path_factory.mktemp("study"), experiments=2, methods=3, seeds=2, search=True))
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,11 @@ def drawn(study, tmp_path_factory):
 
 def test_names_are_those_that_the_workflow_expects(study, drawn):
     for experiment in study.experiments:
-        assert [path.name for path in drawn[experiment.name]] == figure_names(experiment.has_labels)
-    assert "confusion.svg" in figure_names(True)
-    assert "confusion.svg" not in figure_names(False)
+        assert [path.name for path in drawn[experiment.name]] == figure_names(
+            experiment.has_labels, bool(experiment.searches)
+        )
+    assert "confusion.svg" in figure_names(True, False)
+    assert "confusion.svg" not in figure_names(False, False)
 
 
 def test_the_same_records_give_the_same_bytes(study, drawn, tmp_path):
@@ -179,9 +181,9 @@ def test_no_marker_of_a_metric_covers_another(tmp_path):
         plt.close(figure)
 
 
-@pytest.mark.parametrize("kind", [name.removesuffix(".svg") for name in figure_names(True)])
+@pytest.mark.parametrize("kind", [name.removesuffix(".svg") for name in figure_names(True, True)])
 def test_alternative_texts_hold_numbers(study, kind):
-    said = alternative(kind, study.experiments[0])
+    said = alternative(kind, study.experiments[1 if kind == "search" else 0])
     assert any(sign.isdigit() for sign in said)
     assert said.endswith(".")
     assert ".." not in said
