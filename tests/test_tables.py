@@ -108,7 +108,8 @@ def test_the_report_shows_range_over_seeds_in_the_place_of_an_interval_over_rows
 def test_files_keep_full_precision(study, tmp_path):
     write_tables(study, tmp_path)
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
-        "losses.csv", "published.csv", "runs.csv", "metrics.csv", "seeds.csv", "comparisons.csv", "methods.csv", "tables.md",
+        "losses.csv", "published.csv", "runs.csv", "metrics.csv", "seeds.csv", "comparisons.csv", "methods.csv", "search.csv",
+            "tables.md",
         "tables.tex",
     }  # fmt: skip
     again = pandas.read_csv(tmp_path / "runs.csv")

@@ -14,6 +14,8 @@ import pandas
 TIMES = ["wall_s"]
 RECORD = ("run", "identity", "weights_key", "steps", "epochs", "tokens", "best_step", "best_validation_loss")
 
+TRIED = ("trial", "values", "best_validation_loss", "best_step", "steps", "tokens", "diverged")
+
 
 def artefacts(results: Path) -> dict[str, object]:
     """Name -> content of every artefact of a finished study: weights by their bytes, histories without `wall_s`."""
@@ -31,6 +33,14 @@ def artefacts(results: Path) -> dict[str, object]:
         for record in ("evaluation.json", "samples.json"):
             found[f"{name}/{record}"] = json.loads((folder / record).read_text(encoding="utf-8"))
         found[f"{name}/predictions.parquet"] = pandas.read_parquet(folder / "predictions.parquet").to_json()
+    for folder in sorted(results.glob("runs/*/*/trial-*/seed-*")):
+        for file in folder.glob("training.json"):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            found[str(file.relative_to(results))] = {key: record[key] for key in RECORD}
+    for file in sorted(results.glob("runs/*/*/search.json")):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        tried = [{key: trial[key] for key in TRIED} for trial in record["trials"]]
+        found[str(file.relative_to(results))] = {**record, "trials": tried}
     for table in ("losses", "metrics"):
         found[f"tables/{table}.csv"] = (results / "tables" / f"{table}.csv").read_text(encoding="utf-8")
     found["report.html"] = words_of((results / "report.html").read_text(encoding="utf-8"))

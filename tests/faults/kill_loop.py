@@ -1,6 +1,6 @@
 """Kill -9 of stages, of Snakemake, of both, at random moments; then all must be as if nothing had happened.
 
-    python tests/faults/kill_loop.py [--kills 20] [--seed N] [--record .faults/kills.json]
+    python tests/faults/kill_loop.py [--kills 20] [--search] [--seed N] [--record .faults/kills.json]
 
 One tiny study is run undisturbed, then again while it is killed and started again. Exit status 1 if anything differs.
 """
@@ -23,11 +23,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
-from tests.checkout import checkout, run, stages, start  # noqa: E402 - the path is set above
+from tests.checkout import TRAINING, checkout, run, stages, start  # noqa: E402 - the path is set above
 from tests.faults.artefacts import artefacts, differences  # noqa: E402
 
 TARGETS = ("a stage", "Snakemake", "both")
 LATEST_S = 20.0  # a kill comes so many seconds after a start, at most
+SEARCH = {
+    "methods": ["full", "lora", "int8-lora"],
+    "seeds": [0, 1],
+    "training": TRAINING | {"max_steps": 60},
+    "search": {"trials": 6, "training": {"learning_rate": {"low": 1e-4, "high": 1e-1, "scale": "log"}}},
+}
 UNLOCKED = ("--cores", "1", "--nolock")  # the lock of a killed Snakemake stays
 
 
@@ -76,13 +82,16 @@ def disturb(folder: Path, results: Path, kills: int, chance: random.Random) -> C
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument(
+        "--search", action="store_true", help="a study with a search: three methods, six trials, two seeds"
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--record", type=Path, help="write there, as JSON, what table.py reads")
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core: tiny models are slower on several that are busy
     folder = Path(tempfile.mkdtemp(prefix="tunebook-faults-")).resolve()
-    results = checkout(folder)
+    results = checkout(folder, **(SEARCH if args.search else {}))
     if run(folder, *UNLOCKED) != 0:
         sys.exit(f"the undisturbed study failed: {folder}/snakemake.log")
     undisturbed = artefacts(results)
