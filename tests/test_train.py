@@ -10,13 +10,13 @@ import safetensors.numpy
 import torch
 
 from tests import tiny
-from tests.stages import prepared, trained
+from tests.stages import prepared, train_arguments, trained
 from tunebook import __main__ as command_line
 from tunebook import train
 from tunebook.data.splits import read_tokens
 from tunebook.digests import digests_of
 from tunebook.finetuning.batching import collator_for
-from tunebook.finetuning.models import load_finetuned
+from tunebook.finetuning.models import load_finetuned, load_model
 from tunebook.finetuning.scoring import mean_over_tokens, score
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json, write_json
@@ -186,8 +186,48 @@ def test_a_loss_that_is_no_number_stops_with_its_step_and_publishes_nothing(tmp_
     provenance = places["model"] / "provenance.json"  # as if these weights had been fetched
     write_json(provenance, read_json(provenance) | {"digests": digests_of(places["model"])})
     assert command_line.main([str(a) for a in _train(places)]) == 2
-    assert "at step 1" in capsys.readouterr().err
+    assert "the validation loss is nan before the first step" in capsys.readouterr().err
     assert not (places["results"] / "runs/words/lora/seed-0/adapter").exists()
+
+
+def _broken(training: bool):
+    """load_model, whose models answer with NaN after two steps, as an exploding run does: in training, or in validation."""
+    seen = []
+
+    def load(*arguments, **options):
+        model = load_model(*arguments, **options)
+
+        def hook(module, given, output):
+            seen.append(module.training)
+            return output * numpy.nan if sum(seen) > 2 and module.training is training else None
+
+        model.lm_head.register_forward_hook(hook)
+        return model
+
+    return load
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_run_that_diverges_is_an_error_and_a_trial_that_does_is_a_finding(tmp_path, monkeypatch, capsys, training):
+    search = {"trials": 2, "training": {"learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"}}}
+    config = tiny.study(tmp_path, methods=["lora"], search=search)
+    places = prepared(config, tmp_path)
+    trial = read_json(places["results"] / "study.json")["trials"][0]["run"]
+    monkeypatch.setattr(train, "load_model", _broken(training))
+    record, history = trained(places, trial)
+    assert record["diverged"].startswith("the ")
+    assert (record["best_step"], record["best_validation_loss"]) == (None, None)
+    assert record["initial_validation_loss"] > 0
+    assert record["steps"] == (history["split"] == "train").sum() > 0
+    assert numpy.isfinite(history["loss"]).all()
+    assert list((places["results"] / "runs" / trial / "adapter").iterdir()) == []
+    assert not list((places["results"] / "checkpoints").glob("*/checkpoint-*"))
+
+    spec = places["results"] / "runs" / trial / "run.json"  # the same, outside of a search
+    write_json(spec, read_json(spec) | {"trial": None})
+    monkeypatch.setattr(train, "load_model", _broken(training))
+    assert command_line.main([str(part) for part in train_arguments(places, trial)]) == 2
+    assert "nothing is published" in capsys.readouterr().err
 
 
 def test_the_record_says_what_determined_the_weights(tmp_path):
@@ -200,6 +240,4 @@ def test_the_record_says_what_determined_the_weights(tmp_path):
 
 
 def _train(places):
-    from tests.stages import train_arguments
-
     return train_arguments(places, "words/lora/seed-0")

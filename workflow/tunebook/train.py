@@ -156,6 +156,11 @@ def _train_once(
     facts |= {"head": asdict(head)} if head else {}
     try:
         facts.setdefault("initial_validation_loss", trainer.validation_loss())
+        if not math.isfinite(facts["initial_validation_loss"]):
+            raise TunebookError(
+                f"the validation loss is {facts['initial_validation_loss']} before the first step; nothing is trained: the weights "
+                "hold what is no number, or this dtype is too small for the model; see models.NAME.source and dtype"
+            )
         facts.setdefault("validation_rows", _validation_rows(trainer))
         keeper.listen()
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
