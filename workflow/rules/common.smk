@@ -75,6 +75,14 @@ PACES = paces(
     {name: run.spec["identity"] for name, run in (RUNS | TRIALS).items()},
 )
 
+# What a profile says of `train` holds for the trials of searches too, unless it names them itself.
+for told in (
+    workflow.resource_settings.overwrite_resources,
+    workflow.resource_settings.overwrite_threads,
+):
+    for name in [name for name in told if re.search(r"(^|_)train$", name)]:
+        told.setdefault(f"{name.removesuffix('train')}trial", told[name])
+
 if workflow.resource_settings.resources.get("gpu") == 0:  # --resources gpu=0
     try:
         check_without_gpus({name: RUNS[name].spec["training"] for name in TRAINED})
