@@ -20,6 +20,39 @@ for (const table of document.querySelectorAll(".table table")) {
     });
   }
 }
+// Test rows can be looked through: by a tag, such as a cell of the confusion matrix, and by words.
+for (const table of document.querySelectorAll("table.rows")) {
+  const rows = [...table.tBodies[0].rows];
+  if (rows.length < 3) continue;
+  const counts = new Map();
+  for (const row of rows) for (const tag of row.dataset.tags.split("|")) if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
+  const sift = document.createElement("p");
+  sift.className = "sift";
+  const choice = document.createElement("select");
+  choice.setAttribute("aria-label", "Which rows");
+  choice.append(new Option(`all ${rows.length} rows`, ""));
+  for (const [tag, count] of counts) choice.append(new Option(`${tag} (${count})`, tag));
+  const words = document.createElement("input");
+  words.type = "search";
+  words.placeholder = "words in the row";
+  words.setAttribute("aria-label", "Words in the row");
+  const told = document.createElement("span");
+  told.setAttribute("role", "status");
+  const look = () => {
+    const wanted = words.value.toLowerCase();
+    let shown = 0;
+    for (const row of rows) {
+      const tagged = !choice.value || row.dataset.tags.split("|").includes(choice.value);
+      row.hidden = !(tagged && row.textContent.toLowerCase().includes(wanted));
+      shown += !row.hidden;
+    }
+    told.textContent = shown < rows.length ? `${shown} of ${rows.length} rows` : "";
+  };
+  choice.addEventListener("change", look);
+  words.addEventListener("input", look);
+  sift.append(choice, words, told);
+  table.parentElement.before(sift);
+}
 // A table that is wider than its place says that it scrolls.
 const widths = new ResizeObserver((entries) => {
   for (const { target } of entries) target.previousElementSibling?.classList.toggle("scrolls", target.scrollWidth > target.clientWidth + 1);

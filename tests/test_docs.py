@@ -216,6 +216,7 @@ def written(finished_study, tmp_path_factory):
     models = finished_study["model"].parent
     run_stage("estimate", "--study", study, "--models", models, "--output", out / "estimate.csv")
     found = {f"tables/{file.name}": set(pandas.read_csv(file)) for file in (out / "tables").glob("*.csv")}
+    del found["tables/rows-words.csv"]  # columns are named after methods
     found["tables/tables.md"] = found["tables/tables.tex"] = set()
     found["estimate.csv"] = set(pandas.read_csv(out / "estimate.csv"))
     found["rehearsal.csv"] = {field.name for field in dataclasses.fields(rehearse.Row)}

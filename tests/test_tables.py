@@ -107,11 +107,10 @@ def test_the_report_shows_range_over_seeds_in_the_place_of_an_interval_over_rows
 
 def test_files_keep_full_precision(study, tmp_path):
     write_tables(study, tmp_path)
-    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
-        "losses.csv", "published.csv", "runs.csv", "metrics.csv", "seeds.csv", "comparisons.csv", "methods.csv", "search.csv",
-            "tables.md",
-        "tables.tex",
-    }  # fmt: skip
+    names = ("losses", "published", "runs", "metrics", "seeds", "comparisons", "methods", "search")
+    rows = (f"rows-experiment-{place}" for place in range(3))
+    expected = {"tables.md", "tables.tex", *(f"{name}.csv" for name in (*names, *rows))}
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == expected
     again = pandas.read_csv(tmp_path / "runs.csv")
     assert again["loss"].tolist() == [run.loss for run in study.runs]
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ rule tables:
                 "methods",
             )
         ],
+        [f"{RESULTS}/tables/rows-{name}.csv" for name in STUDY.experiments],
         f"{RESULTS}/tables/tables.md",
         f"{RESULTS}/tables/tables.tex",
     log:

@@ -45,6 +45,7 @@ from tunebook.reporting.search_tables import search_facts, search_table, trials_
 from tunebook.reporting.side_effects import int8_methods, quantized_methods, side_effects_table
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 from tunebook.reporting.summary import summary
+from tunebook.reporting.test_rows import shown_rows
 from tunebook.statistics.paired import LEVEL, Difference, mcnemar
 
 EXAMPLE_CHARACTERS = 400
@@ -108,6 +109,7 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
     choice = choose(experiment)
     chosen = experiment.methods[choice.method][0] if choice else experiment.runs[0]
     pairs, left_out = exchanges(experiment, chosen)
+    rows, all_rows = shown_rows(experiment, chosen.method)
     return {
         "experiment": experiment,
         "against_examples": against_examples(experiment, experiment.methods[chosen.method]),
@@ -135,6 +137,9 @@ def experiment_part(study: Study, experiment: Experiment, tables: dict[str, pand
             for name in figure_names(experiment.has_labels, bool(experiment.searches))
         ],
         "csv": {name: _data_uri(frame[frame["experiment"] == experiment.name]) for name, frame in tables.items()},
+        "test_rows": rows,
+        "test_rows_all": all_rows,
+        "test_rows_answered": any(row.after is not None for row in rows),
         "exchanges": pairs,
         "exchanges_left_out": left_out,
         "tables": {

@@ -13,6 +13,7 @@ from tunebook.records import write_csv, write_text
 from tunebook.reporting.frames import build_tables
 from tunebook.reporting.latex import latex_page
 from tunebook.reporting.study_folder import Study, read_study
+from tunebook.reporting.test_rows import rows_frame
 from tunebook.reporting.typeset import number, size
 
 TITLES = {
@@ -57,6 +58,8 @@ def write_tables(study: Study, folder: Path) -> None:
     tables = build_tables(study)
     for name, frame in tables.items():
         write_csv(folder / f"{name}.csv", frame)
+    for experiment in study.experiments:
+        write_csv(folder / f"rows-{experiment.name}.csv", rows_frame(experiment))
     sections = [f"## {TITLES[name]}\n\n{markdown(frame)}\n" for name, frame in tables.items() if len(frame)]
     page = f"# {study.record['title']}: tables\n\n" + "\n".join(sections)
     write_text(folder / "tables.md", escaped(page))

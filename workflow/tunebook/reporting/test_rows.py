@@ -1,0 +1,116 @@
+"""Every test row: its loss and its answer, before and after finetuning, for a reader who looks for what went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas
+
+from tunebook.digests import checked
+from tunebook.reporting.answers import marked
+from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.typeset import visible
+
+MOST_ROWS = 100  # of an experiment in the report; rows-{experiment}.csv has all
+CHARACTERS = 240  # of a text in the table
+NOT_A_LABEL = "no label"
+
+
+@dataclass(frozen=True)
+class TestRow:
+    """One row as the report shows it. `tags`: what a reader can look for."""
+
+    __test__ = False  # no test of pytest's
+
+    row: str
+    prompt: str
+    reference: str
+    before: str | None  # the untouched model's answer; None where it was not asked
+    after: tuple[tuple[str, bool], ...] | None  # pieces of the answer, True where the one before lacks them
+    base_loss: float
+    loss: float
+    gap: float | None  # highest less lowest loss of the methods
+    tags: tuple[str, ...]
+
+    @property
+    def change(self) -> float:
+        return self.loss - self.base_loss
+
+
+def rows_frame(experiment: Experiment) -> pandas.DataFrame:
+    """A line a test row: row, input, reference; of base and of each method `{name}_text_loss` (nats a token, the mean over
+    seeds), `{name}_answer` and `{name}_correct` (of the first seed; none where the row was not answered)."""
+    frame = _predictions(experiment.base)[["row", "input", "reference"]]
+    for name, runs in {"base": (experiment.base,), **experiment.methods}.items():
+        scored = [_predictions(run).set_index("row") for run in runs]
+        first = _answered(runs[0], scored[0])
+        losses = pandas.concat([one["text_loss"] for one in scored], axis=1).mean(axis=1)
+        told = pandas.DataFrame(
+            {f"{name}_text_loss": losses, f"{name}_answer": first["prediction"], f"{name}_correct": first["correct"]}
+        )
+        frame = frame.join(told, on="row")
+    return frame
+
+
+def _predictions(run: Run) -> pandas.DataFrame:
+    columns = ["row", "input", "reference", "prediction", "correct", "text_loss"]
+    return pandas.read_parquet(checked(run.folder / "predictions.parquet"), columns=columns)
+
+
+def _answered(run: Run, scored: pandas.DataFrame) -> pandas.DataFrame:
+    """The predictions, or where rows have no labels the answers to those that were asked."""
+    if scored["prediction"].notna().any():
+        return scored
+    answers = {
+        (one["prompt"], one["reference"]): one["completion"] for one in run.samples() if one["source"] != "config"
+    }
+    pairs = zip(scored["input"], scored["reference"], strict=True)
+    return scored.assign(prediction=[answers.get(pair) for pair in pairs])
+
+
+def shown_rows(experiment: Experiment, method: str) -> tuple[list[TestRow], int]:
+    """The rows to show for a method, and how many there are: wrong answers first, then by the loss after training."""
+    frame = rows_frame(experiment)
+    losses = frame[[f"{name}_text_loss" for name in experiment.methods]]
+    frame = frame.assign(
+        gap=losses.max(axis=1) - losses.min(axis=1) if len(experiment.methods) > 1 else None,
+        wrong=~frame[f"{method}_correct"].fillna(True).astype(bool) if experiment.has_labels else False,
+    )
+    ordered = frame.sort_values(["wrong", f"{method}_text_loss"], ascending=False, kind="stable")
+    rows = [_row(experiment, line, method) for line in ordered.head(MOST_ROWS).to_dict("records")]
+    return rows, len(frame)
+
+
+def _row(experiment: Experiment, line: dict, method: str) -> TestRow:
+    before, after = (_cut(line[f"{name}_answer"]) for name in ("base", method))
+    base_loss, loss = line["base_text_loss"], line[f"{method}_text_loss"]
+    return TestRow(
+        row=visible(str(line["row"])),
+        prompt=_cut(line["input"]) or "",
+        reference=_cut(line["reference"]) or "",
+        before=before,
+        after=None if after is None else marked(before or "", after) if after else (),
+        base_loss=base_loss,
+        loss=loss,
+        gap=None if line["gap"] is None or pandas.isna(line["gap"]) else line["gap"],
+        tags=(*_label_tags(experiment, line, method), *(("loss rose",) if loss > base_loss else ())),
+    )
+
+
+def _label_tags(experiment: Experiment, line: dict, method: str) -> tuple[str, ...]:
+    """Right or wrong, before and after, and the cell of the confusion matrix."""
+    if not experiment.has_labels:
+        return ()
+    before, after = (bool(line[f"{name}_correct"]) for name in ("base", method))
+    labels = {label.casefold(): label for label in experiment.base.evaluation["labels"]}
+    given = labels.get(str(line[f"{method}_answer"]).strip().casefold(), NOT_A_LABEL)
+    turned = {(False, True): "became right", (True, False): "became wrong"}.get((before, after))
+    cell = f"{line['reference']} answered as {given}"
+    return (*(() if after else ("wrong",)), *((turned,) if turned else ()), visible(cell))
+
+
+def _cut(text: str | None) -> str | None:
+    if text is None or pandas.isna(text):
+        return None
+    shown = visible(text).strip()
+    return shown if len(shown) <= CHARACTERS else f"{shown[:CHARACTERS]}…"
