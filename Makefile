@@ -98,6 +98,7 @@ check: $(VENV)/installed-dev
 	$(PY) -m snakemake --lint
 	$(PY) -m tunebook check config/config.yaml > /dev/null
 	$(PY) -m tunebook check config/paper.yaml > /dev/null
+	$(PY) -m tunebook check config/comparison.yaml > /dev/null
 
 format: $(VENV)/installed-dev
 	$(PY) -m ruff check --fix .

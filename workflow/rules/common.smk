@@ -365,6 +365,31 @@ def records_of(experiments):
     return list(dict.fromkeys(files))
 
 
+reported = report  # at the start of a line, `report` is a keyword
+
+
+def figures_of(has_labels, searched):
+    """The figures of experiments of one kind, which are outputs that a rule states without a wildcard."""
+    return [
+        reported(
+            f"{RESULTS}/figures/{{experiment}}/{name}",
+            caption=f"../../report/captions/figure-{name.removesuffix('.svg')}.rst",
+            category="{experiment}",
+            labels={"figure": name.removesuffix(".svg")},
+        )
+        for name in figure_names(has_labels=has_labels, searched=searched)
+    ]
+
+
+def experiments_with(has_labels, searched):
+    """A wildcard's pattern: the experiments of one kind."""
+    return one_of(
+        name
+        for name in STUDY.experiments
+        if (name in LABELLED, name in SEARCHED) == (has_labels, searched)
+    )
+
+
 wildcard_constraints:
     model=one_of(STUDY.models),
     dataset=one_of(STUDY.datasets),
