@@ -185,15 +185,17 @@ def run_of(wildcards):
     return RUNS[f"{method}/seed-{wildcards.seed}"]
 
 
-def spec_of(wildcards):
-    """The run's spec; of a searched method, whose values are open, that of its first trial."""
+def specs_of(wildcards):
+    """The run's spec; of a searched method, whose values are open, those of its trials with the run's seed."""
     run = run_of(wildcards)
     if not run.spec["searched"]:
-        return run.spec
+        return [run.spec]
     same = (run.experiment, run.method, run.seed)
-    return next(
-        t.spec for t in TRIALS.values() if (t.experiment, t.method, t.seed) == same
-    )
+    return [
+        trial.spec
+        for trial in TRIALS.values()
+        if (trial.experiment, trial.method, trial.seed) == same
+    ]
 
 
 def trials_for(wildcards):
@@ -271,13 +273,16 @@ def memory_of(stage):
         asked = set_resources(rulename)
         on_cpu = "gres" not in asked and "gpu" in asked and str(asked["gpu"].raw) == "0"
         training = STUDY.experiments[wildcards.experiment].training
-        first = memory_mb(
-            stage,
-            spec_of(wildcards),
-            Path("results/models"),
-            max_length=training.max_length,
-            max_target_length=training.max_target_length,
-            gpus=0 if on_cpu else gpus_of(wildcards) if stage == "train" else 1,
+        first = max(
+            memory_mb(
+                stage,
+                spec,
+                Path("results/models"),
+                max_length=training.max_length,
+                max_target_length=training.max_target_length,
+                gpus=0 if on_cpu else gpus_of(wildcards) if stage == "train" else 1,
+            )
+            for spec in specs_of(wildcards)
         )
         return first * min(attempt, 4)
 
@@ -305,7 +310,7 @@ def runtime_of(stage):
             rulename=rulename,
             async_run=workflow.async_run,
         ).value
-        measured = runtime_minutes(stage, spec_of(wildcards), PACES)
+        measured = runtime_minutes(stage, specs_of(wildcards)[0], PACES)
         return longest if measured is None else min(longest, measured * attempt)
 
     return runtime
