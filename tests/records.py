@@ -93,6 +93,7 @@ def _write_search(place: Path, experiment: str, method: str, seeds: int, loss: f
     trials = [
         {
             "trial": f"{number:08x}",
+            "share": 1.0,
             "values": {"training.learning_rate": rate},
             "initial_validation_loss": loss + 2,
             "best_validation_loss": reached,

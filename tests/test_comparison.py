@@ -27,10 +27,12 @@ def test_each_method_of_each_task_has_the_same_search_and_three_seeds(study):
         assert len(experiment.methods) == 8
         assert experiment.seeds == (0, 1, 2)
         for method in experiment.methods:
-            tried = {one.trial for one in trials if (one.experiment, one.method) == (name, method)}
+            tried = {one.trial.key for one in trials if (one.experiment, one.method) == (name, method)}
             assert len(tried) == 6
     finals = [run for run in runs_of(study) if run.trained]
-    assert len(finals) + len({(one.experiment, one.method, one.trial) for one in trials}) - 2 * 8 == 128  # trainings
+    assert (
+        len(finals) + len({(one.experiment, one.method, one.trial.key) for one in trials}) - 2 * 8 == 128
+    )  # trainings
 
 
 def test_its_runs_fit_the_memory_that_the_header_names(study, tmp_path):

@@ -12,16 +12,16 @@ import pytest
 from tests.configs import changed, valid_config
 from tests.records import fake_study
 from tunebook.configuration.config import Training
-from tunebook.configuration.search import LOG_DOMAIN, Axis, Range, Search, Space, axes, trials
+from tunebook.configuration.search import LOG_DOMAIN, Axis, Range, Search, Space, axes, rungs, trials
 from tunebook.configuration.study import runs_of, trials_of
 from tunebook.configuration.validation import ConfigError, validate
 from tunebook.errors import TunebookError
-from tunebook.records import write_json
+from tunebook.records import read_json, write_json
 from tunebook.reporting import search as found
 from tunebook.reporting.search_tables import search_facts
 from tunebook.reporting.study_folder import read_study
 from tunebook.runs import read_run
-from tunebook.select import search_record
+from tunebook.select import Trials, rung_record, search_record
 
 RATES = {"low": 1e-5, "high": 1e-3, "scale": "log"}
 
@@ -112,6 +112,61 @@ def test_a_grid_is_all_combinations_and_its_ends_are_the_range():
     assert pairs == list(itertools.product([1e-5, 1e-4, 1e-3], [8, 16]))
 
 
+HALVING = {"sampler": "halving", "trials": 9, "training": {"learning_rate": RATES}}
+
+
+@pytest.mark.parametrize(
+    ("trials_of_it", "reduction", "expected"),
+    [
+        (9, 3, [(9, 1 / 9), (3, 1 / 3), (1, 1)]),
+        (10, 2, [(10, 1 / 8), (5, 1 / 4), (2, 1 / 2), (1, 1)]),
+        (4, 3, [(4, 1 / 3), (1, 1)]),
+    ],
+)
+def test_rungs_of_successive_halving(trials_of_it, reduction, expected):
+    told = Search.model_validate(HALVING | {"trials": trials_of_it, "reduction": reduction})
+    assert [(rung.trials, rung.share) for rung in rungs(told, trials_of_it)] == [
+        pytest.approx(each) for each in expected
+    ]
+    assert [(rung.trials, rung.share) for rung in rungs(Search(trials=5), 5)] == [(5, 1.0)]
+
+
+def test_a_short_trial_has_its_share_of_steps_and_warmup_and_the_values_of_the_long_one():
+    config = searched(HALVING)
+    config["experiments"]["sentiment"]["training"] |= {"max_steps": 20, "warmup_steps": 6}
+    study = validate(config)
+    mine = [run for run in trials_of(study) if run.method == "full" and run.trial.draw == 4]
+    first_seed = [run for run in mine if run.seed == 0]
+    assert [run.spec["training"]["max_steps"] for run in first_seed] == [3, 7, 20]
+    assert [run.spec["training"]["warmup_steps"] for run in first_seed] == [0, 2, 6]
+    assert len({run.spec["training"]["learning_rate"] for run in mine}) == 1
+    assert len({run.trial.key for run in mine}) == 3
+    assert [run.trial.share for run in mine if run.seed == 1] == [1.0]  # only the longest meet other seeds
+
+    config["experiments"]["sentiment"]["training"] |= {"max_steps": -1, "num_train_epochs": 3, "warmup_steps": 0.1}
+    short = next(run for run in trials_of(validate(config)) if run.method == "full")
+    assert short.spec["training"]["num_train_epochs"] == pytest.approx(1 / 3)
+    assert short.spec["training"]["warmup_steps"] == 0.1  # a share already
+
+
+def test_the_best_third_goes_on_and_a_diverged_trial_does_not(tmp_path):
+    losses = [3.0, None, 2.0, 1.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    file = written_trials(tmp_path, losses)
+    record = read_json(file)
+    record["experiments"]["words"]["search"] = HALVING
+    later = [
+        {**one, "trial": f"{number + 16:08x}", "run": f"words/full/trial-{number + 16:08x}/seed-3", "rung": 1}
+        for number, one in enumerate(record["trials"][:9])
+    ]
+    write_json(file, record | {"trials": record["trials"] + later})
+    trials_of_it = Trials(file, "words", "full")
+    told = rung_record(trials_of_it, 0)
+    assert len(told["tried"]) == 9
+    assert told["promoted"] == [f"{draw + 16:08x}" for draw in (3, 2, 0)]
+    write_json(tmp_path / "runs/words/full/rung-0.json", told)
+    assert [one["draw"] for one in trials_of_it.of(1)] == [0, 2, 3]
+
+
 def test_yaml_text_that_is_a_number_is_one():
     assert values({"sampler": "grid", "training": {"learning_rate": ["1e-5", 1e-4]}}) == [1e-5, 1e-4]
 
@@ -146,7 +201,7 @@ def test_final_runs_are_open_and_trials_are_whole():
     assert len(tried) == 3 * len(study.experiments["sentiment"].seeds)
     assert all(run.spec["training"]["learning_rate"] for run in tried)
     assert not any(run.spec["searched"] for run in tried)
-    assert tried[0].name == f"sentiment/full/trial-{tried[0].trial}/seed-{tried[0].seed}"
+    assert tried[0].name == f"sentiment/full/trial-{tried[0].trial.key}/seed-{tried[0].seed}"
 
 
 def test_a_trial_is_the_run_that_has_its_values():
@@ -173,11 +228,12 @@ REFUSED = [
     ({"trials": 3, "adapter": {"r": [8, 16]}}, "found nothing to search for full"),
     ({"trials": 3, "training": {"learning_rate": RATES}, "adapter": {"rank": [8, 16]}}, "adapter.rank: found an argument"),
     ({"trials": 9, "training": {"weight_decay": [0, 0.1]}}, "found 9 trials, where the values give 2 different ones"),
-    ({"training": {"learning_rate": RATES}}, "sampler random needs the number of trials"),
+    ({"training": {"learning_rate": RATES}}, "found nothing with sampler random"),
     ({"sampler": "grid", "trials": 3, "training": {"learning_rate": [1e-4, 1e-3]}}, "take trials away"),
     ({"sampler": "grid", "training": {"learning_rate": RATES}}, "found a range without points"),
     ({"sampler": "grid", "training": {"weight_decay": [0, 0.1]}, "adapter": {"r": [8, 16]}}, "2 of full, 4 of"),
-    ({"sampler": "bayes", "trials": 3, "training": {"learning_rate": RATES}}, "allowed: random, grid"),
+    ({"sampler": "halving", "trials": 2, "training": {"learning_rate": RATES}}, "found 2, fewer than the reduction (3)"),
+    ({"sampler": "bayes", "trials": 3, "training": {"learning_rate": RATES}}, "allowed: random, grid, halving"),
     ("all", "search: found 'all'; expected a mapping"),
     ({"trials": 40, "training": {"learning_rate": RATES}, "adapter": {"use_dora": [True, False], "init_lora_weights": [True, "pissa"]}}, "init_lora_weights pissa and use_dora"),
 ]  # fmt: skip
@@ -212,20 +268,22 @@ def written_trials(folder: Path, losses: list[float | None]) -> Path:
     listed = []
     for number, loss in enumerate(losses):
         name = f"words/full/trial-{number:08x}/seed-3"
-        listed.append({"run": name, "experiment": "words", "method": "full", "seed": 3, "trial": f"{number:08x}"})
+        place = {"draw": number, "rung": 0, "share": 1.0}
+        told = {"run": name, "experiment": "words", "method": "full", "seed": 3, "trial": f"{number:08x}"}
+        listed.append(told | place)
         write_json(folder / "runs" / name / "run.json", {"training": {"learning_rate": 10.0**-number}, "adapter": None})
         told = dict.fromkeys(("steps", "epochs", "tokens", "wall_s", "peak_memory_bytes"), 1)
         told |= {"initial_validation_loss": 9.0, "best_validation_loss": loss, "best_step": loss and 1}
         write_json(folder / "runs" / name / "training.json", told | ({} if loss else {"diverged": "the loss is nan"}))
     listed.append(listed[0] | {"seed": 4})  # of another seed, which no search trains
     write_json(folder / "runs/words/full/seed-3/run.json", {"searched": ["training.learning_rate"]})
-    experiment = {"seeds": [3, 4], "search": {"sampler": "random", "seed": 0}}
+    experiment = {"seeds": [3, 4], "search": {"sampler": "random", "trials": len(losses), "seed": 0}}
     write_json(folder / "study.json", {"experiments": {"words": experiment}, "trials": listed})
     return folder / "study.json"
 
 
 def test_the_lowest_validation_loss_is_chosen_and_a_diverged_trial_is_not(tmp_path):
-    record = search_record(written_trials(tmp_path, [2.0, 1.5, None, 1.7]), "words", "full")
+    record = search_record(Trials(written_trials(tmp_path, [2.0, 1.5, None, 1.7]), "words", "full"))
     assert record["chosen"] == "00000001"
     assert record["values"] == {"training.learning_rate": 0.1}
     assert [trial["diverged"] is not None for trial in record["trials"]] == [False, False, True, False]
@@ -233,7 +291,7 @@ def test_the_lowest_validation_loss_is_chosen_and_a_diverged_trial_is_not(tmp_pa
 
 def test_a_search_without_a_whole_trial_says_so(tmp_path):
     with pytest.raises(TunebookError, match="each of its 2 trials diverged; nothing is chosen"):
-        search_record(written_trials(tmp_path, [None, None]), "words", "full")
+        search_record(Trials(written_trials(tmp_path, [None, None]), "words", "full"))
 
 
 def test_a_run_is_read_with_the_values_that_were_chosen(tmp_path):
@@ -254,7 +312,7 @@ def test_a_run_is_read_with_the_values_that_were_chosen(tmp_path):
 
 def of_losses(losses: list[float | None], sampler: str = "random") -> found.Search:
     tried = tuple(
-        found.Trial(str(number), {"training.learning_rate": 10.0**-number}, loss, 9.0, 1, 10, 100, 2.0)
+        found.Trial(str(number), {"training.learning_rate": 10.0**-number}, 1.0, loss, 9.0, 1, 10, 100, 2.0)
         for number, loss in enumerate(losses)
     )
     return found.Search("full", sampler, tried, min((t for t in tried if t.loss), key=lambda trial: trial.loss))

@@ -199,14 +199,34 @@ def specs_of(wildcards):
 
 
 def trials_for(wildcards):
-    """Folders of the trials among which a method's values are chosen: those of the first seed."""
+    """The trials of a method's search with the first seed, those of every rung."""
     first = STUDY.experiments[wildcards.experiment].seeds[0]
     return [
-        f"{RESULTS}/runs/{name}"
-        for name, trial in TRIALS.items()
+        trial
+        for trial in TRIALS.values()
         if (trial.experiment, trial.method, trial.seed)
         == (wildcards.experiment, wildcards.method, first)
     ]
+
+
+def trial_folder(wildcards, trial, seed):
+    """The folder of a trial, by its key."""
+    return f"{RESULTS}/runs/{wildcards.experiment}/{wildcards.method}/trial-{trial}/seed-{seed}"
+
+
+def rung_of(wildcards, rung=None):
+    """Records of the trials that take part in a rung of a search, the last where none is named. Of a later one they are known
+    once the rung before has ended."""
+    trials = trials_for(wildcards)
+    rung = max(trial.trial.rung for trial in trials) if rung is None else rung
+    keys = [trial.trial.key for trial in trials if trial.trial.rung == rung]
+    if rung > 0:
+        before = checkpoints.select_rung.get(
+            experiment=wildcards.experiment, method=wildcards.method, rung=rung - 1
+        ).output[0]
+        keys = read_json(Path(before))["promoted"]
+    seed = STUDY.experiments[wildcards.experiment].seeds[0]
+    return [f"{trial_folder(wildcards, key, seed)}/training.json" for key in keys]
 
 
 def chosen_trial(wildcards):
@@ -214,8 +234,8 @@ def chosen_trial(wildcards):
     search = checkpoints.select.get(
         experiment=wildcards.experiment, method=wildcards.method
     ).output[0]
-    trial = read_json(Path(search))["chosen"]
-    return f"{RESULTS}/runs/{wildcards.experiment}/{wildcards.method}/trial-{trial}/seed-{wildcards.seed}"
+    chosen = read_json(Path(search))["chosen"]
+    return trial_folder(wildcards, chosen, wildcards.seed)
 
 
 def run_file(wildcards):
@@ -402,3 +422,4 @@ wildcard_constraints:
     method=one_of(["base", *STUDY.methods]),
     seed=r"\d+",
     trial="[0-9a-f]{8}",
+    rung=r"\d",

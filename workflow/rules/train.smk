@@ -56,9 +56,7 @@ use rule train as trial with:
 # Which trial is chosen, and so which one is trained with the other seeds, is known only once all have ended.
 checkpoint select:
     input:
-        lambda wildcards: [
-            f"{folder}/training.json" for folder in trials_for(wildcards)
-        ],
+        rung_of,
     output:
         f"{RESULTS}/runs/{{experiment}}/{{method}}/search.json",
     log:
@@ -72,10 +70,33 @@ checkpoint select:
         tunebook=tunebook_command,
         code=code("select"),
         study=STUDY_FILE,
-        trials=trials_for,
+        trials=lambda wildcards: [trial.name for trial in trials_for(wildcards)],
     shell:
         "{params.tunebook} select --study {params.study} --experiment {wildcards.experiment} --method {wildcards.method}"
         " --output {output} 2> {log}"
+
+
+# `use rule` would make a plain rule of it
+checkpoint select_rung:
+    input:
+        lambda wildcards: rung_of(wildcards, int(wildcards.rung)),
+    output:
+        f"{RESULTS}/runs/{{experiment}}/{{method}}/rung-{{rung}}.json",
+    log:
+        f"{RESULTS}/logs/select/{{experiment}}/{{method}}.rung-{{rung}}.log",
+    wildcard_constraints:
+        experiment=one_of(SEARCHED),
+    localrule: True
+    conda:
+        "../../envs/tunebook.yaml"
+    params:
+        tunebook=tunebook_command,
+        code=code("select"),
+        study=STUDY_FILE,
+        trials=lambda wildcards: [trial.name for trial in trials_for(wildcards)],
+    shell:
+        "{params.tunebook} select --study {params.study} --experiment {wildcards.experiment} --method {wildcards.method}"
+        " --rung {wildcards.rung} --output {output} 2> {log}"
 
 
 rule adopt:

@@ -11,7 +11,7 @@ import itertools
 import math
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -59,23 +59,54 @@ class Space(Section):
 class Search(Space):
     """A search over arguments, alike for each method of an experiment."""
 
-    sampler: Literal["random", "grid"] = Field("random", description="random: values are drawn; grid: all combinations")
+    sampler: Literal["random", "grid", "halving"] = Field(
+        "random",
+        description="random: values are drawn; grid: all combinations; halving: drawn, and only the best of short trials go on to "
+        "longer ones",
+    )
     trials: int | None = Field(
-        None, ge=2, le=1000, description="sampler random: trials of each method; of a grid the values say how many"
+        None, ge=2, le=1000, description="trials of each method that are drawn; of a grid the values say how many"
+    )
+    reduction: int = Field(
+        3, ge=2, le=16, description="sampler halving: one trial in so many goes on, with so many times the steps"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of the draws")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of values. `key`: names its folder, a hash of the values."""
+    """One choice of values, trained for a share of a final run's steps. `key`: names its folder, a hash of these."""
 
     training: dict[str, Any]
     adapter: dict[str, Any]
+    draw: int  # its place among the trials of its rung
+    rung: int = 0
+    share: float = 1.0
 
     @property
     def key(self) -> str:
-        return identity_of({"training": self.training, "adapter": self.adapter})[:8]
+        values = {"training": self.training, "adapter": self.adapter}
+        return identity_of(values if self.share == 1 else values | {"share": self.share})[:8]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What trains equally long: how many trials, at most, and for which share of a final run's steps."""
+
+    trials: int
+    share: float
+
+
+def rungs(search: Search, drawn: int) -> tuple[Rung, ...]:
+    """The rungs of a search of so many trials; one, but for successive halving (Jamieson & Talwalkar 2016): there each has
+    1 / reduction of the trials before it, and `reduction` times their steps; the last trains as long as a final run."""
+    if search.sampler != "halving":
+        return (Rung(drawn, 1.0),)
+    counts = [drawn]
+    while counts[-1] >= search.reduction:
+        counts.append(counts[-1] // search.reduction)
+    last = len(counts) - 1
+    return tuple(Rung(count, float(search.reduction) ** (rung - last)) for rung, count in enumerate(counts))
 
 
 @dataclass(frozen=True)
@@ -167,8 +198,18 @@ def _is_whole(section: type[Section], argument: str) -> bool:
 
 
 def trials(search: Search, searched: tuple[Axis, ...]) -> tuple[Trial, ...]:
-    """The trials of one method, in the order of the draws, none twice. Raises TunebookError where the values do not give
-    as many."""
+    """The trials of one method, rung by rung in the order of the draws, none twice; which of them reach a later rung is known
+    when those before have ended. Raises TunebookError where the values do not give as many."""
+    drawn = _first_rung(search, searched)
+    steps = rungs(search, len(drawn))
+    return tuple(
+        replace(trial, draw=draw, rung=number, share=rung.share)
+        for number, rung in enumerate(steps)
+        for draw, trial in enumerate(drawn)
+    )
+
+
+def _first_rung(search: Search, searched: tuple[Axis, ...]) -> tuple[Trial, ...]:
     if search.sampler == "grid":
         combinations = itertools.product(*(axis.on_grid() for axis in searched))
         return tuple({trial.key: trial for trial in (_trial(searched, one) for one in combinations)}.values())
@@ -191,7 +232,7 @@ def _trial(searched: tuple[Axis, ...], values: typing.Iterable[Any]) -> Trial:
     chosen: dict[str, dict[str, Any]] = {"training": {}, "adapter": {}}
     for axis, value in zip(searched, values, strict=True):
         chosen[axis.section][axis.name] = value
-    return Trial(**chosen)
+    return Trial(**chosen, draw=0)
 
 
 def _uniform(*parts: Any) -> float:

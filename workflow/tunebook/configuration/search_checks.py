@@ -45,10 +45,16 @@ def search_problems(
     search = _read(Search, raw)
     if told or search is None:
         return
-    if (search.sampler == "random") != (search.trials is not None):
+    if (search.sampler == "grid") != (search.trials is None):
         yield (
-            f"{path}.search.trials: found {shown(search.trials)} with sampler {search.sampler}; sampler random needs the "
-            "number of trials, and sampler grid tries all combinations: take trials away"
+            f"{path}.search.trials: found {shown(search.trials)} with sampler {search.sampler}; sampler grid tries all "
+            "combinations: take trials away; the others need their number"
+        )
+        return
+    if search.sampler == "halving" and search.trials < search.reduction:
+        yield (
+            f"{path}.search.trials: found {search.trials}, fewer than the reduction ({search.reduction}), so that none would go on; "
+            "ask for more, or take sampler random"
         )
         return
     counts = {}
@@ -66,7 +72,7 @@ def search_problems(
         except TunebookError as error:
             yield f"{path}.search, method {method}: {error}"
             continue
-        counts[method] = len(drawn)
+        counts[method] = sum(trial.rung == 0 for trial in drawn)
         yield from _trial_problems(path, experiment, method, axes_of, drawn, experiment_problems)
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} of {method}" for method, count in counts.items())

@@ -6,6 +6,7 @@ asks for new samples, not for a new training.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,11 +27,11 @@ class Run:
     method: str
     seed: int
     spec: dict[str, Any]
-    trial: str | None = None
+    trial: Trial | None = None
 
     @property
     def name(self) -> str:
-        trial = f"trial-{self.trial}/" if self.trial else ""
+        trial = f"trial-{self.trial.key}/" if self.trial else ""
         return f"{self.experiment}/{self.method}/{trial}seed-{self.seed}"
 
     @property
@@ -49,15 +50,15 @@ def runs_of(study: Study) -> list[Run]:
 
 
 def trials_of(study: Study) -> list[Run]:
-    """All runs that searches may ask for: each trial, with each of its experiment's seeds. A search trains its trials with the
-    first seed, and the chosen one with the others too."""
+    """All runs that searches may ask for. A search trains its trials with the experiment's first seed, and the chosen one, which
+    trains as long as a final run, with the others too."""
     return [
         _run(study, name, experiment, method, seed, trial)
         for name, experiment in study.experiments.items()
         if experiment.search
         for method in experiment.methods
         for trial in trials(experiment.search, searched(study, experiment, method))
-        for seed in experiment.seeds
+        for seed in (experiment.seeds if trial.share == 1 else experiment.seeds[:1])
     ]
 
 
@@ -95,8 +96,8 @@ def _run(
         "few_shot": [] if trained else list(experiment.few_shot),
         "searched": [axis.path for axis in open_axes],
     }
-    run = Run(name, method_name, seed, spec, trial.key if trial else None)
-    identified = {"run": run.name, "identity": identity_of(training_spec(run)), "trial": run.trial, **spec}
+    run = Run(name, method_name, seed, spec, trial)
+    identified = {"run": run.name, "identity": identity_of(training_spec(run)), "trial": trial and trial.key, **spec}
     return replace(run, spec=identified)
 
 
@@ -108,7 +109,19 @@ def dump(section: Any) -> dict[str, Any]:
 def _training(experiment: Experiment, method: str, trial: Trial | None) -> dict[str, Any]:
     """An experiment's training arguments with the overrides for a method and those of a trial, validated again."""
     changed = {**_override(experiment, method, "training"), **(trial.training if trial else {})}
-    return dump(Training.model_validate({**dump(experiment.training), **changed}))
+    training = dump(Training.model_validate({**dump(experiment.training), **changed}))
+    return training if trial is None or trial.share == 1 else _shortened(training, trial.share)
+
+
+def _shortened(training: dict[str, Any], share: float) -> dict[str, Any]:
+    """The arguments for a share of the steps, warmup included; the schedule ends with them."""
+    length = (
+        {"max_steps": math.ceil(share * training["max_steps"])}
+        if training["max_steps"] > 0
+        else {"num_train_epochs": share * training["num_train_epochs"]}
+    )
+    warmup = training["warmup_steps"]  # below 1 it is a share already
+    return {**training, **length, "warmup_steps": math.floor(share * warmup) if warmup >= 1 else warmup}
 
 
 def _adapter(experiment: Experiment, name: str, method: Method, trial: Trial | None) -> dict[str, Any]:
@@ -237,7 +250,14 @@ def resolved(study: Study) -> dict[str, Any]:
         "config": config_of(study),
         "specs": fetching_specs(study),
         "runs": [_listed(run) for run in runs_of(study)],
-        "trials": [{**_listed(run), "trial": run.trial} for run in trials_of(study)],
+        "trials": [
+            {
+                **_listed(run),
+                "trial": run.trial.key,
+                **{key: getattr(run.trial, key) for key in ("draw", "rung", "share")},
+            }
+            for run in trials_of(study)
+        ],
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+from tunebook.configuration.search import Search, rungs
 from tunebook.cost.architectures import Architecture, read_architecture
 from tunebook.errors import TunebookError
 from tunebook.records import read_json
@@ -20,9 +22,10 @@ def trained_runs(study: Path) -> list[dict[str, Any]]:
     for seeds cost the same. `study`: study.json."""
     record = read_json(study)
     trials = record["trials"]
-    searched = {(line["experiment"], line["method"]) for line in trials}
+    searched = set(map(_method_of, trials))
     runs = [line for line in record["runs"] if line["method"] != "base"]
-    lines = [line for line in runs if (line["experiment"], line["method"]) not in searched] + trials
+    lines = [line for line in runs if _method_of(line) not in searched]
+    lines += [line for line in trials if line["share"] == 1]
     order = {name: place for place, name in enumerate(dict.fromkeys(map(_method_of, runs)))}
     firsts = [line for line in lines if line["seed"] == record["experiments"][line["experiment"]]["seeds"][0]]
     ordered = sorted(firsts, key=lambda line: order[_method_of(line)])
@@ -31,12 +34,16 @@ def trained_runs(study: Path) -> list[dict[str, Any]]:
 
 def trainings_of(study: Path, run: dict[str, Any]) -> int:
     """How often a method of an experiment is trained: with each seed; a search trains each trial, and the chosen one again with
-    the other seeds."""
+    the other seeds. Shorter trials count by their share of the steps."""
     record = read_json(study)
     runs, trials = (
         [line for line in record[kind] if _method_of(line) == _method_of(run)] for kind in ("runs", "trials")
     )
-    return len({line["trial"] for line in trials}) + len(runs) - 1 if trials else len(runs)
+    if not trials:
+        return len(runs)
+    search = Search.model_validate(record["experiments"][run["experiment"]]["search"])
+    drawn = len({line["draw"] for line in trials})
+    return math.ceil(sum(rung.trials * rung.share for rung in rungs(search, drawn))) + len(runs) - 1
 
 
 def _method_of(line: dict[str, Any]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ class Trial:
 
     key: str
     values: dict[str, Any]  # by path: training.learning_rate
+    share: float  # of a final run's steps that it was trained for; below 1 in the first rungs of successive halving
     loss: float | None
     initial_loss: float  # before training
     best_step: int | None
@@ -39,6 +40,11 @@ class Search:
     def paths(self) -> tuple[str, ...]:
         """The arguments that were searched."""
         return tuple(self.chosen.values)
+
+    @property
+    def drawn(self) -> int:
+        """How many choices of values were tried."""
+        return len({repr(trial.values) for trial in self.trials})
 
     @property
     def diverged(self) -> int:
@@ -113,6 +119,7 @@ def _search(record: dict[str, Any]) -> Search:
         told["trial"]: Trial(
             key=told["trial"],
             values=told["values"],
+            share=told["share"],
             loss=told["best_validation_loss"],
             initial_loss=told["initial_validation_loss"],
             best_step=told["best_step"],

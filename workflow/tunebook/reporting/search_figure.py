@@ -18,6 +18,7 @@ from tunebook.reporting.typeset import plain
 FIRST = "training.learning_rate"  # on the horizontal axis, where it was searched
 LOG_FACTOR = 20  # values that lie further apart stand on a logarithmic axis
 HEIGHT_IN = 3.4
+SHORT = 0.35  # opacity of trials that are shorter than a final run
 MARGIN = 0.06  # of the losses shown, above and below
 
 
@@ -56,11 +57,12 @@ def _trials(axis: Axes, experiment: Experiment, path: str) -> None:
     edge = top + margin
     for place, (method, search) in enumerate(searches.items()):
         colour, marker, style = look(place)
-        for number, group in enumerate(_alike(search, path)):
+        groups = _alike(search, path)
+        for group in groups:
             points = sorted((places[repr(trial.values[path])], min(_loss(trial), edge)) for trial in group)
             axis.plot(
                 *zip(*points, strict=True), color=colour, marker=marker, linestyle=style, markersize=4.5, linewidth=0.9,
-                label=method if number == 0 else None, clip_on=False,
+                alpha=SHORT if group[0].share < 1 else 1.0, label=method if group is groups[-1] else None, clip_on=False,
             )  # fmt: skip
         for run in experiment.methods[method][1:]:
             x = places[repr(search.chosen.values[path])]
@@ -101,12 +103,12 @@ def _places(trials: list[Trial], path: str) -> dict[str, float]:
 
 
 def _alike(search: Search, path: str) -> list[list[Trial]]:
-    """The trials in groups that agree in all other arguments: a line each."""
+    """The trials in groups that agree in all other arguments and in length: a line each, those of full length last."""
     groups: dict[str, list[Trial]] = {}
     for trial in search.trials:
-        others = repr([value for name, value in trial.values.items() if name != path])
+        others = repr([trial.share, *(value for name, value in trial.values.items() if name != path)])
         groups.setdefault(others, []).append(trial)
-    return list(groups.values())
+    return sorted(groups.values(), key=lambda group: group[0].share)
 
 
 def _expected(axis: Axes, searches: dict[str, Search]) -> None:

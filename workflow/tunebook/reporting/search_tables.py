@@ -19,7 +19,7 @@ def search_table(experiment: Experiment) -> Table:
         rows.append(
             (
                 Cell(method, kind="name"),
-                cell(len(search.trials), integer(len(search.trials)), note=diverged),
+                cell(search.drawn, integer(search.drawn), note=diverged),
                 Cell(values_in_words(search.chosen.values), kind="long", note=edge_words(search)),
                 cell(search.chosen.loss, fixed(search.chosen.loss)),
                 cell(max(losses), fixed(max(losses))),
@@ -46,8 +46,13 @@ def trials_table(experiment: Experiment) -> Table:
             loss = cell(trial.loss, "diverged" if trial.loss is None else fixed(trial.loss))
             best = cell(trial.best_step, ABSENT if trial.best_step is None else integer(trial.best_step))
             chosen = Cell("chosen" if trial is search.chosen else "", kind="good")
-            rows.append((Cell(method), *values, loss, best, cell(trial.wall_s, duration(trial.wall_s)), chosen))
-    columns = (*words("Method"), *figures(*map(argument, paths), "Validation loss", "At step", "Time"), *words(""))
+            steps = cell(trial.steps, integer(trial.steps))
+            rows.append((Cell(method), *values, loss, best, steps, cell(trial.wall_s, duration(trial.wall_s)), chosen))
+    columns = (
+        *words("Method"),
+        *figures(*map(argument, paths), "Validation loss", "At step", "Steps", "Time"),
+        *words(""),
+    )
     return Table(columns, tuple(rows), "search")
 
 
@@ -81,7 +86,11 @@ def search_facts(experiment: Experiment) -> dict[str, Any] | None:
         "searched": "; ".join(searched),
         "sampler": spec["sampler"],
         "seed": spec["seed"],
-        "trials": len(first.trials),
+        "trials": first.drawn,
+        "rungs": [
+            (sum(trial.share == share for trial in first.trials), share)
+            for share in sorted({trial.share for trial in first.trials})
+        ],
         "first_seed": experiment.spec["seeds"][0],
         "seeds": len(experiment.spec["seeds"]),
         "wall_s": sum(search.wall_s for search in experiment.searches.values()),
