@@ -51,7 +51,7 @@ def trials_table(experiment: Experiment) -> Table:
     columns = (
         *words("Method"),
         *figures(*map(argument, paths), "Validation loss", "At step", "Steps", "Time"),
-        *words(""),
+        *words("Choice"),
     )
     return Table(columns, tuple(rows), "search")
 
@@ -88,7 +88,10 @@ def search_facts(experiment: Experiment) -> dict[str, Any] | None:
         "seed": spec["seed"],
         "trials": first.drawn,
         "rungs": [
-            (sum(trial.share == share for trial in first.trials), share)
+            (
+                sum(trial.share == share for trial in first.trials),
+                f"1/{round(1 / share)}" if share < 1 else "all of them",
+            )
             for share in sorted({trial.share for trial in first.trials})
         ],
         "first_seed": experiment.spec["seeds"][0],
