@@ -18,7 +18,7 @@ help:
 	@echo "make test-all      every test, the miniature study and its pictures (some two hours)"
 	@echo "make test-paper    the paper study on tiny models, from a hub on loopback"
 	@echo "make test-slurm    a disturbed study on a real SLURM (root on Debian; installs its packages)"
-	@echo "make test-faults   full disks, Ctrl-C, clocks that jump ..., and twenty kills -9 of a study; some 15 minutes"
+	@echo "make test-faults   full disks, Ctrl-C, clocks that jump ..., twenty kills -9 of a study and ten of a search; some 25 minutes"
 	@echo "make test-architectures    every architecture with every method: trains, quantizes, reloads, pads, answers; some ten minutes"
 	@echo "make faults-table  write docs/faults.md from what the two above told"
 	@echo "make test-slow, make test-browser    what takes longer, or needs Debian's chromium"
@@ -69,6 +69,7 @@ FAULTS := tests/faults tests/test_storage.py tests/test_verify.py tests/test_edg
 test-faults: $(VENV)/installed-dev
 	$(PY) -m pytest -m "not slow" $(FAULTS) --junitxml=.faults/faults.xml
 	$(PY) tests/faults/kill_loop.py --record .faults/kills.json
+	$(PY) tests/faults/kill_loop.py --search --kills 10
 	$(PY) tests/faults/every_call.py --pairs 50 --record .faults/calls.json
 
 test-architectures: $(VENV)/installed-dev
