@@ -72,6 +72,15 @@ def test_the_gap_is_between_methods_and_needs_two(study):
     assert test_rows.shown_rows(study.experiments[0], "int8-lora")[0][0].gap is None
 
 
+@pytest.mark.parametrize(
+    ("answer", "right"), [("It is Gout, I think.", True), ("It is asthma.", False), ("", False), (None, None)]
+)
+def test_an_answer_without_labels_is_right_where_it_names_the_key_term(answer, right):
+    assert test_rows._names_term(answer, "This suggests gout.", "suggests (.+?)\\.") is right
+    assert test_rows._names_term(answer, "No term here.", "suggests (.+?)\\.") is None
+    assert test_rows._names_term(answer, "This suggests gout.", None) is None
+
+
 def test_long_texts_are_cut_and_hostile_ones_are_text(study):
     assert len(test_rows._cut("x" * 999)) == test_rows.CHARACTERS + 1
     assert test_rows._cut("a\x00b") == "a\\x00b"

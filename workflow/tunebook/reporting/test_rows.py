@@ -9,6 +9,7 @@ import pandas
 from tunebook.digests import checked
 from tunebook.reporting.answers import marked
 from tunebook.reporting.study_folder import Experiment, Run
+from tunebook.reporting.text_metrics import found_term, key_term
 from tunebook.reporting.typeset import visible
 
 MOST_ROWS = 100  # of an experiment in the report; rows-{experiment}.csv has all
@@ -30,6 +31,7 @@ class TestRow:
     base_loss: float
     loss: float
     gap: float | None  # highest less lowest loss of the methods
+    wrong: str  # what is wrong with the answer; empty where nothing is known to be
     tags: tuple[str, ...]
 
     @property
@@ -64,8 +66,15 @@ def _answered(run: Run, scored: pandas.DataFrame) -> pandas.DataFrame:
     answers = {
         (one["prompt"], one["reference"]): one["completion"] for one in run.samples() if one["source"] != "config"
     }
-    pairs = zip(scored["input"], scored["reference"], strict=True)
-    return scored.assign(prediction=[answers.get(pair) for pair in pairs])
+    pairs = list(zip(scored["input"], scored["reference"], strict=True))
+    right = [_names_term(answers.get(pair), pair[1], run.key_term) for pair in pairs]
+    return scored.assign(prediction=[answers.get(pair) for pair in pairs], correct=right)
+
+
+def _names_term(answer: str | None, reference: str, pattern: str | None) -> bool | None:
+    """Whether an answer has the key term of its reference; None where there is no answer or no term."""
+    term = found_term(pattern, reference) if pattern and answer is not None else None
+    return bool(key_term({"completion": answer}, term)) if term else None
 
 
 def shown_rows(experiment: Experiment, method: str) -> tuple[list[TestRow], int]:
@@ -74,7 +83,7 @@ def shown_rows(experiment: Experiment, method: str) -> tuple[list[TestRow], int]
     losses = frame[[f"{name}_text_loss" for name in experiment.methods]]
     frame = frame.assign(
         gap=losses.max(axis=1) - losses.min(axis=1) if len(experiment.methods) > 1 else None,
-        wrong=~frame[f"{method}_correct"].fillna(True).astype(bool) if experiment.has_labels else False,
+        wrong=[one is not None and not pandas.isna(one) and not one for one in frame[f"{method}_correct"]],
     )
     ordered = frame.sort_values(["wrong", f"{method}_text_loss"], ascending=False, kind="stable")
     rows = [_row(experiment, line, method) for line in ordered.head(MOST_ROWS).to_dict("records")]
@@ -93,20 +102,29 @@ def _row(experiment: Experiment, line: dict, method: str) -> TestRow:
         base_loss=base_loss,
         loss=loss,
         gap=None if line["gap"] is None or pandas.isna(line["gap"]) else line["gap"],
-        tags=(*_label_tags(experiment, line, method), *(("loss rose",) if loss > base_loss else ())),
+        wrong=wrong_words(experiment) if line["wrong"] else "",
+        tags=(*_tags(experiment, line, method), *(("loss rose",) if loss > base_loss else ())),
     )
 
 
-def _label_tags(experiment: Experiment, line: dict, method: str) -> tuple[str, ...]:
+def wrong_words(experiment: Experiment) -> str:
+    return "wrong" if experiment.has_labels else "key term not named"
+
+
+def _tags(experiment: Experiment, line: dict, method: str) -> tuple[str, ...]:
     """Right or wrong, before and after, and the cell of the confusion matrix."""
-    if not experiment.has_labels:
+    known = [line[f"{name}_correct"] for name in ("base", method)]
+    if any(one is None or pandas.isna(one) for one in known):
         return ()
-    before, after = (bool(line[f"{name}_correct"]) for name in ("base", method))
+    before, after = map(bool, known)
+    turned = {(False, True): "became right", (True, False): "became wrong"}.get((before, after))
+    told = (*(() if after else (wrong_words(experiment),)), *((turned,) if turned else ()))
+    if not experiment.has_labels:
+        return told
     labels = {label.casefold(): label for label in experiment.base.evaluation["labels"]}
     given = labels.get(str(line[f"{method}_answer"]).strip().casefold(), NOT_A_LABEL)
-    turned = {(False, True): "became right", (True, False): "became wrong"}.get((before, after))
     cell = f"{line['reference']} answered as {given}"
-    return (*(() if after else ("wrong",)), *((turned,) if turned else ()), visible(cell))
+    return (*told, visible(cell))
 
 
 def _cut(text: str | None) -> str | None:
