@@ -7,7 +7,7 @@ from typing import Any
 from tunebook.reporting.report_tables import Cell, Table, cell, figures, words
 from tunebook.reporting.search import Search, argument, is_number, value_text, values_in_words
 from tunebook.reporting.study_folder import Experiment
-from tunebook.reporting.typeset import ABSENT, duration, fixed, integer, plain
+from tunebook.reporting.typeset import ABSENT, duration, fixed, integer, listed, plain
 
 
 def search_table(experiment: Experiment) -> Table:
@@ -75,15 +75,14 @@ def search_facts(experiment: Experiment) -> dict[str, Any] | None:
     if spec is None:
         return None
     spaces = [("", spec)] + [(method, told["search"]) for method, told in experiment.spec["overrides"].items()]
-    searched = [
-        f"{argument_name} {_space_words(values)}{f' ({method})' if method else ''}"
-        for method, space in spaces
-        for section in ("training", "adapter")
-        for argument_name, values in space[section].items()
-    ]
+    searched: dict[str, list[str]] = {}  # words -> the methods that they are of, where not of all
+    for method, space in spaces:
+        for section in ("training", "adapter"):
+            for name, values in space[section].items():
+                searched.setdefault(f"{name} {_space_words(values)}", []).extend([method] if method else [])
     first = next(iter(experiment.searches.values()))
     return {
-        "searched": "; ".join(searched),
+        "searched": "; ".join(f"{told} for {listed(of)}" if of else told for told, of in searched.items()),
         "sampler": spec["sampler"],
         "seed": spec["seed"],
         "trials": first.drawn,
@@ -97,7 +96,7 @@ def search_facts(experiment: Experiment) -> dict[str, Any] | None:
         "first_seed": experiment.spec["seeds"][0],
         "seeds": len(experiment.spec["seeds"]),
         "wall_s": sum(search.wall_s for search in experiment.searches.values()),
-        "edges": [(method, words) for method, search in experiment.searches.items() if (words := edge_words(search))],
+        "edges": [method for method, search in experiment.searches.items() if search.edges],
         "expected": bool(first.expected),
     }
 
