@@ -66,6 +66,7 @@ RESULTS = f"results/{STUDY.study}"
 # What stages read their orders from (see before_the_first_job). It is no input of theirs: each depends on its own identity, a param, so
 # that a change to one experiment leaves the others alone.
 STUDY_FILE = f"{RESULTS}/study.json"
+STUDY_IDENTITY = identity_of(resolved(STUDY))
 RUNS = {run.name: run for run in runs_of(STUDY)}
 TRIALS = {run.name: run for run in trials_of(STUDY)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
@@ -185,28 +186,32 @@ def run_of(wildcards):
     return RUNS[f"{method}/seed-{wildcards.seed}"]
 
 
+def trials_with(wildcards, seed):
+    """The trials of a method's search with one seed, those of every rung."""
+    return [
+        trial
+        for trial in TRIALS.values()
+        if (trial.experiment, trial.method, trial.seed)
+        == (wildcards.experiment, wildcards.method, seed)
+    ]
+
+
 def specs_of(wildcards):
     """The run's spec; of a searched method, whose values are open, those of its trials with the run's seed."""
     run = run_of(wildcards)
     if not run.spec["searched"]:
         return [run.spec]
-    same = (run.experiment, run.method, run.seed)
-    return [
-        trial.spec
-        for trial in TRIALS.values()
-        if (trial.experiment, trial.method, trial.seed) == same
-    ]
+    return [trial.spec for trial in trials_with(wildcards, run.seed)]
 
 
-def trials_for(wildcards):
-    """The trials of a method's search with the first seed, those of every rung."""
-    first = STUDY.experiments[wildcards.experiment].seeds[0]
-    return [
-        trial
-        for trial in TRIALS.values()
-        if (trial.experiment, trial.method, trial.seed)
-        == (wildcards.experiment, wildcards.method, first)
-    ]
+def first_seed(wildcards):
+    """The seed that a search trains its trials with."""
+    return STUDY.experiments[wildcards.experiment].seeds[0]
+
+
+def trial_names(wildcards):
+    """What a method's search may train: another search chooses anew."""
+    return [trial.name for trial in trials_with(wildcards, first_seed(wildcards))]
 
 
 def trial_folder(wildcards, trial, seed):
@@ -217,7 +222,8 @@ def trial_folder(wildcards, trial, seed):
 def rung_of(wildcards, rung=None):
     """Records of the trials that take part in a rung of a search, the last where none is named. Of a later one they are known
     once the rung before has ended."""
-    trials = trials_for(wildcards)
+    seed = first_seed(wildcards)
+    trials = trials_with(wildcards, seed)
     rung = max(trial.trial.rung for trial in trials) if rung is None else rung
     keys = [trial.trial.key for trial in trials if trial.trial.rung == rung]
     if rung > 0:
@@ -225,7 +231,6 @@ def rung_of(wildcards, rung=None):
             experiment=wildcards.experiment, method=wildcards.method, rung=rung - 1
         ).output[0]
         keys = read_json(Path(before))["promoted"]
-    seed = STUDY.experiments[wildcards.experiment].seeds[0]
     return [f"{trial_folder(wildcards, key, seed)}/training.json" for key in keys]
 
 

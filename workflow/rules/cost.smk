@@ -31,7 +31,7 @@ rule rehearse:
         tunebook=tunebook_command,
         code=code("rehearse"),
         study=STUDY_FILE,
-        identity=identity_of(resolved(STUDY)),
+        identity=STUDY_IDENTITY,
         models="results/models",
         folder=subpath(output.table, parent=True),
     shell:

@@ -32,7 +32,7 @@ rule tables:
         tunebook=tunebook_command,
         code=code("tables"),
         study=STUDY_FILE,
-        identity=identity_of(resolved(STUDY)),
+        identity=STUDY_IDENTITY,
         folder=subpath(output[0], parent=True),
     shell:
         "{params.tunebook} tables --study {params.study} --output {params.folder} 2> {log}"
@@ -111,7 +111,7 @@ rule report:
         tunebook=tunebook_command,
         code=code("report"),
         study=STUDY_FILE,
-        identity=identity_of(resolved(STUDY)),
+        identity=STUDY_IDENTITY,
         templates=templates("*.j2", "*.css", "*.js"),
     shell:
         "{params.tunebook} report --study {params.study} --output {output} 2> {log}"
@@ -133,7 +133,7 @@ rule cards:
         tunebook=tunebook_command,
         code=code("cards"),
         study=STUDY_FILE,
-        identity=identity_of(resolved(STUDY)),
+        identity=STUDY_IDENTITY,
         templates=templates("model_card.md.j2"),
     shell:
         "{params.tunebook} cards --study {params.study} 2> {log}"

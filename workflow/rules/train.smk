@@ -70,7 +70,7 @@ checkpoint select:
         tunebook=tunebook_command,
         code=code("select"),
         study=STUDY_FILE,
-        trials=lambda wildcards: [trial.name for trial in trials_for(wildcards)],
+        trials=trial_names,
     shell:
         "{params.tunebook} select --study {params.study} --experiment {wildcards.experiment} --method {wildcards.method}"
         " --output {output} 2> {log}"
@@ -93,7 +93,7 @@ checkpoint select_rung:
         tunebook=tunebook_command,
         code=code("select"),
         study=STUDY_FILE,
-        trials=lambda wildcards: [trial.name for trial in trials_for(wildcards)],
+        trials=trial_names,
     shell:
         "{params.tunebook} select --study {params.study} --experiment {wildcards.experiment} --method {wildcards.method}"
         " --rung {wildcards.rung} --output {output} 2> {log}"
@@ -101,15 +101,13 @@ checkpoint select_rung:
 
 rule adopt:
     input:
-        lambda wildcards: [
-            f"{chosen_trial(wildcards)}/{name}"
-            for name in (
-                "training.json",
-                "adapter",
-                "history.csv",
-                "validation.parquet",
-            )
-        ],
+        lambda wildcards: multiext(
+            f"{chosen_trial(wildcards)}/",
+            "training.json",
+            "adapter",
+            "history.csv",
+            "validation.parquet",
+        ),
     output:
         adapter=directory(
             f"{RESULTS}/runs/{{experiment}}/{{method}}/seed-{{seed}}/adapter"

@@ -23,9 +23,9 @@ def adopt(run_file: Path, trial: Path, output: Path) -> None:
     run, record = read_json(run_file), read_json(trial / "training.json")
     check_folder(trial, record["digests"])
     with folder_in_place(output / "adapter") as folder:
-        for file in sorted((trial / "adapter").iterdir()):
-            if file.name in {name.removeprefix("adapter/") for name in record["digests"]}:
-                link_or_copy(file, folder / file.name)
+        for name in record["digests"]:
+            if name.startswith("adapter/"):
+                link_or_copy(trial / name, folder / name.removeprefix("adapter/"))
     for name in FILES:
         write_with(output / name, lambda partial, name=name: shutil.copyfile(trial / name, partial))
     values = values_of(read_json(trial / "run.json"), run["searched"])

@@ -78,7 +78,8 @@ def lines_of(study: Path, models: Path) -> list[Line]:
             raise TunebookError(
                 f"the models could not be traced: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
             )
-    lines = [_line(run, trainings_of(study, run), models) for run in runs]
+    trainings = trainings_of(study)
+    lines = [_line(run, trainings[run["experiment"], run["method"]], models) for run in runs]
     largest: dict[str, Line] = {}
     for line in lines:
         before = largest.setdefault(line.name, line)

@@ -68,11 +68,11 @@ def search_problems(
             )
             continue
         try:
-            drawn = trials(search, axes_of)
+            drawn = [trial for trial in trials(search, axes_of) if trial.rung == 0]  # later rungs have the same values
         except TunebookError as error:
             yield f"{path}.search, method {method}: {error}"
             continue
-        counts[method] = sum(trial.rung == 0 for trial in drawn)
+        counts[method] = len(drawn)
         yield from _trial_problems(path, experiment, method, axes_of, drawn, experiment_problems)
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} of {method}" for method, count in counts.items())
@@ -147,7 +147,7 @@ def _trial_problems(
     experiment: Mapping[str, Any],
     method: str,
     searched: tuple[Axis, ...],
-    drawn: tuple[Trial, ...],
+    drawn: list[Trial],
     experiment_problems: Checks,
 ) -> Iterator[str]:
     """What the checks say of an experiment whose overrides are a trial's values, and not without them."""

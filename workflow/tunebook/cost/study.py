@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +22,27 @@ def trained_runs(study: Path) -> list[dict[str, Any]]:
     """run.json of each run that trains, and of each trial of a searched method in place of its run; of the first seed only,
     for seeds cost the same. `study`: study.json."""
     record = read_json(study)
-    trials = record["trials"]
-    searched = set(map(_method_of, trials))
-    runs = [line for line in record["runs"] if line["method"] != "base"]
-    lines = [line for line in runs if _method_of(line) not in searched]
-    lines += [line for line in trials if line["share"] == 1]
-    order = {name: place for place, name in enumerate(dict.fromkeys(map(_method_of, runs)))}
-    firsts = [line for line in lines if line["seed"] == record["experiments"][line["experiment"]]["seeds"][0]]
-    ordered = sorted(firsts, key=lambda line: order[_method_of(line)])
-    return [read_json(study.parent / "runs" / line["run"] / "run.json") for line in ordered]
+    found = []
+    for line in record["runs"]:
+        if line["method"] != "base" and line["seed"] == record["experiments"][line["experiment"]]["seeds"][0]:
+            same = (_method_of(line), line["seed"])
+            trials = [one for one in record["trials"] if (_method_of(one), one["seed"]) == same and one["share"] == 1]
+            found += trials or [line]
+    return [read_json(study.parent / "runs" / line["run"] / "run.json") for line in found]
 
 
-def trainings_of(study: Path, run: dict[str, Any]) -> int:
-    """How often a method of an experiment is trained: with each seed; a search trains each trial, and the chosen one again with
+def trainings_of(study: Path) -> dict[tuple[str, str], int]:
+    """(experiment, method) -> how often it is trained: with each seed; a search trains each trial, and the chosen one again with
     the other seeds. Shorter trials count by their share of the steps."""
     record = read_json(study)
-    runs, trials = (
-        [line for line in record[kind] if _method_of(line) == _method_of(run)] for kind in ("runs", "trials")
-    )
-    if not trials:
-        return len(runs)
-    search = Search.model_validate(record["experiments"][run["experiment"]]["search"])
-    drawn = len({line["draw"] for line in trials})
-    return math.ceil(sum(rung.trials * rung.share for rung in rungs(search, drawn))) + len(runs) - 1
+    counts = Counter(map(_method_of, record["runs"]))
+    draws: dict[tuple[str, str], set[int]] = {}
+    for line in record["trials"]:
+        draws.setdefault(_method_of(line), set()).add(line["draw"])
+    for method, drawn in draws.items():
+        search = Search.model_validate(record["experiments"][method[0]]["search"])
+        counts[method] += math.ceil(sum(rung.trials * rung.share for rung in rungs(search, len(drawn)))) - 1
+    return counts
 
 
 def _method_of(line: dict[str, Any]) -> tuple[str, str]:

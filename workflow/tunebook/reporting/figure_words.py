@@ -94,11 +94,10 @@ def _lengths(experiment: Experiment) -> str:
 def _search(experiment: Experiment) -> str:
     told = []
     for method, search in experiment.searches.items():
-        reached = [trial.loss for trial in search.trials if trial.loss is not None]
         diverged = f", {integer(search.diverged)} diverged" if search.diverged else ""
         told.append(
-            f"{method}: {integer(len(search.trials))} trials reach validation losses of {fixed(min(reached))} to "
-            f"{fixed(max(reached))}{diverged}; chosen {values_in_words(search.chosen.values)}"
+            f"{method}: {integer(len(search.trials))} trials reach validation losses of {fixed(min(search.losses))} to "
+            f"{fixed(max(search.losses))}{diverged}; chosen {values_in_words(search.chosen.values)}"
         )
     return f"Dot chart of validation loss against what was searched, a dot a trial. {'; '.join(told)}."
 

@@ -47,6 +47,11 @@ class Search:
         return len({repr(trial.values) for trial in self.trials})
 
     @property
+    def losses(self) -> list[float]:
+        """Of the trials that did not diverge."""
+        return [trial.loss for trial in self.trials if trial.loss is not None]
+
+    @property
     def diverged(self) -> int:
         return sum(trial.loss is None for trial in self.trials)
 

@@ -47,9 +47,9 @@ def shown_argument(searches: dict[str, Search]) -> str:
 
 def _trials(axis: Axes, experiment: Experiment, path: str) -> None:
     searches = {name: search for name, search in experiment.searches.items() if path in search.paths}
-    places = _places([trial for search in searches.values() for trial in search.trials], path)
     trials = [trial for search in searches.values() for trial in search.trials]
-    reached = [trial.loss for trial in trials if trial.loss is not None]
+    places = _places(trials, path)
+    reached = [loss for search in searches.values() for loss in search.losses]
     worst = max(trial.initial_loss for trial in trials)
     shown = [loss for loss in reached if loss <= worst]
     low, top = min(shown or reached), max(shown or reached)
@@ -64,10 +64,11 @@ def _trials(axis: Axes, experiment: Experiment, path: str) -> None:
                 *zip(*points, strict=True), color=colour, marker=marker, linestyle=style, markersize=4.5, linewidth=0.9,
                 alpha=SHORT if group[0].share < 1 else 1.0, label=method if group is groups[-1] else None, clip_on=False,
             )  # fmt: skip
-        for run in experiment.methods[method][1:]:
-            x = places[repr(search.chosen.values[path])]
-            axis.plot(x, run.training["best_validation_loss"], marker, color=colour, fillstyle="none", markersize=4.5)
         chosen = places[repr(search.chosen.values[path])]
+        for run in experiment.methods[method][1:]:
+            axis.plot(
+                chosen, run.training["best_validation_loss"], marker, color=colour, fillstyle="none", markersize=4.5
+            )
         axis.plot(
             chosen, search.chosen.loss, "o", markersize=10, fillstyle="none", markeredgecolor=INK, markeredgewidth=1.1,
             linestyle="none", label="chosen" if place == len(searches) - 1 else None,

@@ -14,7 +14,6 @@ def search_table(experiment: Experiment) -> Table:
     """A line a method: its trials, what was chosen, and the price."""
     rows = []
     for method, search in experiment.searches.items():
-        losses = [trial.loss for trial in search.trials if trial.loss is not None]
         diverged = f"{integer(search.diverged)} diverged" if search.diverged else ""
         rows.append(
             (
@@ -22,7 +21,7 @@ def search_table(experiment: Experiment) -> Table:
                 cell(search.drawn, integer(search.drawn), note=diverged),
                 Cell(values_in_words(search.chosen.values), kind="long", note=edge_words(search)),
                 cell(search.chosen.loss, fixed(search.chosen.loss)),
-                cell(max(losses), fixed(max(losses))),
+                cell(max(search.losses), fixed(max(search.losses))),
                 cell(search.steps, integer(search.steps)),
                 cell(search.wall_s, duration(search.wall_s)),
             )

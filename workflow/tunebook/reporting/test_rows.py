@@ -44,9 +44,8 @@ def rows_frame(experiment: Experiment) -> pandas.DataFrame:
     seeds), `{name}_answer` and `{name}_correct` (of the first seed; none where the row was not answered)."""
     frame = _predictions(experiment.base)[["row", "input", "reference"]]
     for name, runs in {"base": (experiment.base,), **experiment.methods}.items():
-        scored = [_predictions(run).set_index("row") for run in runs]
-        first = _answered(runs[0], scored[0])
-        losses = pandas.concat([one["text_loss"] for one in scored], axis=1).mean(axis=1)
+        first = _answered(runs[0])
+        losses = pandas.concat([run.scores["text_loss"] for run in runs], axis=1).mean(axis=1)
         told = pandas.DataFrame(
             {f"{name}_text_loss": losses, f"{name}_answer": first["prediction"], f"{name}_correct": first["correct"]}
         )
@@ -55,12 +54,13 @@ def rows_frame(experiment: Experiment) -> pandas.DataFrame:
 
 
 def _predictions(run: Run) -> pandas.DataFrame:
-    columns = ["row", "input", "reference", "prediction", "correct", "text_loss"]
+    columns = ["row", "input", "reference", "prediction", "correct"]
     return pandas.read_parquet(checked(run.folder / "predictions.parquet"), columns=columns)
 
 
-def _answered(run: Run, scored: pandas.DataFrame) -> pandas.DataFrame:
-    """The predictions, or where rows have no labels the answers to those that were asked."""
+def _answered(run: Run) -> pandas.DataFrame:
+    """The predictions by row, or where rows have no labels the answers to those that were asked."""
+    scored = _predictions(run).set_index("row")
     if scored["prediction"].notna().any():
         return scored
     answers = {
@@ -83,7 +83,7 @@ def shown_rows(experiment: Experiment, method: str) -> tuple[list[TestRow], int]
     losses = frame[[f"{name}_text_loss" for name in experiment.methods]]
     frame = frame.assign(
         gap=losses.max(axis=1) - losses.min(axis=1) if len(experiment.methods) > 1 else None,
-        wrong=[one is not None and not pandas.isna(one) and not one for one in frame[f"{method}_correct"]],
+        wrong=[not pandas.isna(one) and not one for one in frame[f"{method}_correct"]],
     )
     ordered = frame.sort_values(["wrong", f"{method}_text_loss"], ascending=False, kind="stable")
     rows = [_row(experiment, line, method) for line in ordered.head(MOST_ROWS).to_dict("records")]
@@ -101,7 +101,7 @@ def _row(experiment: Experiment, line: dict, method: str) -> TestRow:
         after=None if after is None else marked(before or "", after) if after else (),
         base_loss=base_loss,
         loss=loss,
-        gap=None if line["gap"] is None or pandas.isna(line["gap"]) else line["gap"],
+        gap=None if pandas.isna(line["gap"]) else line["gap"],
         wrong=wrong_words(experiment) if line["wrong"] else "",
         tags=(*_tags(experiment, line, method), *(("loss rose",) if loss > base_loss else ())),
     )
@@ -114,7 +114,7 @@ def wrong_words(experiment: Experiment) -> str:
 def _tags(experiment: Experiment, line: dict, method: str) -> tuple[str, ...]:
     """Right or wrong, before and after, and the cell of the confusion matrix."""
     known = [line[f"{name}_correct"] for name in ("base", method)]
-    if any(one is None or pandas.isna(one) for one in known):
+    if any(map(pandas.isna, known)):
         return ()
     before, after = map(bool, known)
     turned = {(False, True): "became right", (True, False): "became wrong"}.get((before, after))
@@ -128,7 +128,7 @@ def _tags(experiment: Experiment, line: dict, method: str) -> tuple[str, ...]:
 
 
 def _cut(text: str | None) -> str | None:
-    if text is None or pandas.isna(text):
+    if pandas.isna(text):
         return None
     shown = visible(text).strip()
     return shown if len(shown) <= CHARACTERS else f"{shown[:CHARACTERS]}…"
