@@ -41,6 +41,9 @@ STAGES = {
     "figures": "draw an experiment's figures",
     "cards": "write a model card and TensorBoard events beside each adapter",
     "report": "bind everything into one HTML file",
+    "show": "print a finished run's losses, metrics and answers",
+    "chat": "talk to finished runs, beside the untouched model",
+    "score": "score finished runs on the rows of another file",
     "verify": "say which published files are not as they were published",
     "schema": "print the config's JSON schema",
 }

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import pandas
-
 from tunebook.claims import refuse_other_sources
 from tunebook.data.provenance import provenance
-from tunebook.data.raw import Refusal, Row
+from tunebook.data.raw import Row
 from tunebook.data.source_rows import rows_of
+from tunebook.data.usable_rows import raw_frame
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_json, write_parquet
 from tunebook.storage import folder_in_place
@@ -30,16 +28,9 @@ def fetch_dataset(spec: dict[str, Any], output: Path) -> None:
         if not any(isinstance(row, Row) for row in rows):
             first = f"; first: {rows[0]}" if rows else ""
             raise TunebookError(f"data set {spec['name']}: no row could be read{first}; check source and format")
-        write_parquet(folder / "raw.parquet", pandas.DataFrame([_line(row) for row in rows]))
+        write_parquet(folder / "raw.parquet", raw_frame(rows))
         counted = {"rows": len(rows), "synthetic": spec["source"]["type"] == "generated"}
         write_json(folder / "provenance.json", provenance("dataset", spec, folder, **origin, **counted))
-
-
-def _line(row: Row | Refusal) -> dict[str, Any]:
-    if isinstance(row, Refusal):
-        return {"_file": row.file, "_row": row.row, "values": None, "reason": row.reason, "found": row.found}
-    values = json.dumps(row.values, ensure_ascii=False, default=str)
-    return {"_file": row.file, "_row": row.row, "values": values, "reason": None, "found": None}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,8 @@ LEFT_OUT = {  # stage -> installed packages that libraries would import, and tha
     "train": ("datasets",),  # Trainer imports it for a type check
     "evaluate": ("datasets",),
     "sample": ("datasets",),
+    "chat": ("datasets",),
+    "score": ("datasets",),
 }
 
 

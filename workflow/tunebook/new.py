@@ -16,11 +16,11 @@ import yaml
 from tunebook.configuration.datasets import Format
 from tunebook.configuration.study import dump
 from tunebook.configuration.validation import validate
+from tunebook.data.file_names import SUFFIXES
 from tunebook.data.tabular import Refusal, Row, read_rows
 from tunebook.errors import TunebookError
 from tunebook.records import write_text
 
-FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 LOOKED_AT = 2000  # rows
 CONVERSATIONS = ("messages", "conversations", "conversation", "turns")
 PAIRS = (
@@ -150,9 +150,9 @@ def _quoted(text: str) -> str:
 
 def study_text(name: str, data: Path, output: Path) -> str:
     """The text of a study for a file of rows. Raises TunebookError where the file cannot be read or its form is not known."""
-    kind = FORMATS.get(data.suffix.lower())
+    kind = SUFFIXES.get(data.suffix.lower())
     if kind is None:
-        raise TunebookError(f"{data}: found the suffix {data.suffix or 'none'}; known are {', '.join(FORMATS)}")
+        raise TunebookError(f"{data}: found the suffix {data.suffix or 'none'}; known are {', '.join(SUFFIXES)}")
     if not data.is_file():
         raise TunebookError(f"{data}: no such file; give a file of rows after --data")
     read = list(islice(read_rows(data, dump(Format(type=kind))), LOOKED_AT))
@@ -177,7 +177,7 @@ def study_text(name: str, data: Path, output: Path) -> str:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the study")
-    parser.add_argument("--data", type=Path, required=True, help=f"a file of rows: {', '.join(FORMATS)}")
+    parser.add_argument("--data", type=Path, required=True, help=f"a file of rows: {', '.join(SUFFIXES)}")
     parser.add_argument("--output", type=Path, help="the config file to write; config/NAME.yaml if not given")
 
 

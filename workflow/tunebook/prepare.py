@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import pandas
 
 from tunebook.data.copies import Rows
 from tunebook.data.dropped import Dropped, check_refusals
-from tunebook.data.given_splits import given_splits
-from tunebook.data.raw import Refusal, Row
-from tunebook.data.rendering import Example, Renderer
+from tunebook.data.raw import Refusal
 from tunebook.data.splitting import LEFT_OUT, SPLITS, drawn_splits, split_rows
+from tunebook.data.usable_rows import render_rows
 from tunebook.digests import checked
 from tunebook.errors import TunebookError
 from tunebook.records import read_spec, write_csv, write_json, write_parquet
@@ -85,24 +83,6 @@ def _crossing_warnings(given: list[str | None], crossing: int) -> list[str]:
         f"{crossing} rows of the given validation and test splits have a copy in train (profile.json shows some); "
         "split.drop_copies takes such rows out of train"
     ]
-
-
-def render_rows(spec: dict[str, Any], raw: pandas.DataFrame) -> tuple[list[Example], list[Refusal], list[str | None]]:
-    """Fill the templates with every raw row: what can be used, what cannot with its reason, and the former's given splits."""
-    records = [_row_of(line) for line in raw.to_dict("records")]
-    rows = [record for record in records if isinstance(record, Row)]
-    render = Renderer(spec, columns=list(dict.fromkeys(name for row in rows for name in row.values)))
-    results = [render(record) if isinstance(record, Row) else record for record in records]
-    examples = [result for result in results if isinstance(result, Example)]
-    splits = given_splits(spec["name"], spec["split"], rows)
-    given = [splits[example.columns["row"]] for example in examples]
-    return examples, [result for result in results if isinstance(result, Refusal)], given
-
-
-def _row_of(line: dict[str, Any]) -> Row | Refusal:
-    if isinstance(line["values"], str):
-        return Row(line["_file"], line["_row"], json.loads(line["values"]))
-    return Refusal(line["_file"], line["_row"], line["reason"], line["found"])
 
 
 def _check_labels(spec: dict[str, Any], train: pandas.DataFrame) -> None:

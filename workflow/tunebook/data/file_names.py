@@ -1,9 +1,11 @@
-"""Names of files that a config means."""
+"""Names of files that a config means, and what a file's name says of its format."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
+
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 
 
 def matching(names: Iterable[str], wanted: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas
 import torch
@@ -21,23 +21,32 @@ from tunebook.runs import read_run
 SPLIT = "test"
 
 
-def load(
-    args: argparse.Namespace,
-) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
-    """run.json, model, tokenizer, encoded test rows and test rows, as the command line names them.
+class Files(Protocol):
+    """Where a finished run's files are, as the command line says it or a `ChosenRun` does."""
 
-    Raises TunebookError if one of them is not as it was published.
-    """
+    run: Path
+    model: Path
+    adapter: Path | None
+
+
+def load_run(files: Files) -> tuple[dict[str, Any], torch.nn.Module, Any]:
+    """run.json, model and tokenizer. Raises TunebookError if one of them is not as it was published."""
     claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
-    run = read_run(args.run)
-    check_folder(args.model, read_json(args.model / "provenance.json")["digests"])
-    if args.adapter is not None:
-        check_folder(args.adapter.parent, read_json(args.adapter.parent / "training.json")["digests"])
-    model = load_finetuned(run, args.model, args.adapter)
+    run = read_run(files.run)
+    check_folder(files.model, read_json(files.model / "provenance.json")["digests"])
+    if files.adapter is not None:
+        check_folder(files.adapter.parent, read_json(files.adapter.parent / "training.json")["digests"])
+    return run, load_finetuned(run, files.model, files.adapter), load_tokenizer(files.model)
+
+
+def load(
+    args: argparse.Namespace,
+) -> tuple[dict[str, Any], torch.nn.Module, Any, list[dict[str, Any]], pandas.DataFrame]:
+    """The same, then encoded test rows and test rows, as the command line names them."""
     tokens = read_tokens(args.tokens, SPLIT)
-    return run, model, load_tokenizer(args.model), tokens, in_blocks(read_split(args.dataset, SPLIT), tokens)
+    return *load_run(args), tokens, in_blocks(read_split(args.dataset, SPLIT), tokens)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

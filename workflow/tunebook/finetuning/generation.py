@@ -94,10 +94,10 @@ def answer(
     groups = [order]
     if not encoder and _has_trained_prompt(model):
         groups = [list(group) for _, group in groupby(order, key=lambda index: len(prompts[index]))]
-    with _generation_config(model, GenerationConfig(**settings, use_cache=True)):
+    with own_generation_config(model, GenerationConfig(**settings, use_cache=True)):
         for indices, found in chain.from_iterable(in_batches(group, batch_size, answers_to) for group in groups):
             for index, new in zip(indices, found, strict=True):
-                answers[index] = _finished(new, settings["eos_token_id"], tokenizer)
+                answers[index] = finished_answer(new, settings["eos_token_id"], tokenizer)
     return answers
 
 
@@ -108,7 +108,7 @@ def _has_trained_prompt(model: torch.nn.Module) -> bool:
 
 
 @contextmanager
-def _generation_config(model: torch.nn.Module, config: GenerationConfig) -> Iterator[None]:
+def own_generation_config(model: torch.nn.Module, config: GenerationConfig) -> Iterator[None]:
     """Let `generate` read this config alone: it fills what is None in a config that it is given from the model's own."""
     holder = (
         model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -127,7 +127,7 @@ def _ends(model: torch.nn.Module, tokenizer: Any) -> list[int]:
     return sorted({*end_ids(tokenizer), *own})
 
 
-def _finished(new: list[int], ends: list[int], tokenizer: Any) -> Answer:
+def finished_answer(new: list[int], ends: list[int], tokenizer: Any) -> Answer:
     at = next((place for place, token in enumerate(new) if token in ends), None)
     kept = new if at is None else new[:at]
     return Answer(tokenizer.decode(kept, skip_special_tokens=True), len(kept), at is not None)

@@ -208,7 +208,7 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
     spec = record["experiments"][name]
     trained = [run for run in record["runs"] if run["experiment"] == name and run["method"] != BASE]
     _require_finished(folder, [run["run"] for run in trained])
-    base = _read_run(folder, spec, name, BASE, 0, f"{name}/{BASE}/seed-0")
+    base = read_run_records(folder, spec, name, BASE, 0, f"{name}/{BASE}/seed-0")
     dataset = record["datasets"][spec["dataset"]]
     baselines = dataset["labels"] or dataset["text"] is None  # what is no text has prompts
     return Experiment(
@@ -219,7 +219,7 @@ def read_experiment(folder: Path, record: dict[str, Any], name: str) -> Experime
         profile=read_json(folder / "datasets" / spec["dataset"] / "profile.json"),
         lengths=read_json(folder / "tokens" / name / "lengths.json"),
         base=base,
-        runs=tuple(_read_run(folder, spec, name, run["method"], run["seed"], run["run"]) for run in trained),
+        runs=tuple(read_run_records(folder, spec, name, run["method"], run["seed"], run["run"]) for run in trained),
         baselines=(
             *prompted(base.folder, name, base.evaluation),
             *(read_baselines(folder / "baselines", name, base.samples(), base.key_term) if baselines else ()),
@@ -239,7 +239,7 @@ def _require_finished(folder: Path, names: list[str]) -> None:
         )
 
 
-def _read_run(folder: Path, spec: dict[str, Any], experiment: str, method: str, seed: int, name: str) -> Run:
+def read_run_records(folder: Path, spec: dict[str, Any], experiment: str, method: str, seed: int, name: str) -> Run:
     """Read the records of one run."""
     place = folder / "runs" / name
     trained = method != BASE
