@@ -6,7 +6,7 @@ import pytest
 from tests import tiny
 from tunebook.configuration.study import evaluation_spec, runs_of, sampling_spec
 from tunebook.configuration.validation import validate
-from tunebook.sample import heldout_rows
+from tunebook.data.heldout import heldout_rows
 
 
 def rows(count=12):

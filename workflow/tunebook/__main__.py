@@ -44,6 +44,7 @@ STAGES = {
     "show": "print a finished run's losses, metrics and answers",
     "chat": "talk to finished runs, beside the untouched model",
     "score": "score finished runs on the rows of another file",
+    "export": "merge a finished run into a model that other programs load, and score it as it was written",
     "verify": "say which published files are not as they were published",
     "schema": "print the config's JSON schema",
 }

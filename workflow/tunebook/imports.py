@@ -21,6 +21,7 @@ LEFT_OUT = {  # stage -> installed packages that libraries would import, and tha
     "sample": ("datasets",),
     "chat": ("datasets",),
     "score": ("datasets",),
+    "export": ("datasets",),
 }
 
 

@@ -74,7 +74,7 @@ def spec_of(run: dict[str, Any]) -> dict[str, Any]:
 def prompt_ids(prompt: str, tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any], *, chat: bool) -> list[int]:
     """The ids that a causal model is given for a prompt: in the chat template where the experiment trains with it."""
     if chat and uses_chat_template(tokenizer, spec):
-        return encoded(tokenizer, [_template(tokenizer, spec).prompt(prompt)])[0]
+        return encoded(tokenizer, [chat_template_of(tokenizer, spec).prompt(prompt)])[0]
     return [*surroundings(tokenizer)[0], *_plain(tokenizer, prompt, spec)]
 
 
@@ -100,7 +100,7 @@ def _causal(
     places = learnt_places(messages, spec["learn"])
     if not uses_chat_template(tokenizer, spec):
         return _without_template(tokenizer, messages, places, spec)
-    return _joined(tokenizer, _template(tokenizer, spec).pieces(messages, places))
+    return _joined(tokenizer, chat_template_of(tokenizer, spec).pieces(messages, places))
 
 
 def _without_template(
@@ -131,7 +131,7 @@ def _joined(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[Piece]) -> tupl
     return ids, labels
 
 
-def _template(tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any]) -> ChatTemplate:
+def chat_template_of(tokenizer: PreTrainedTokenizerBase, spec: dict[str, Any]) -> ChatTemplate:
     shared = spec["system_prompt"], spec["template_date"], tuple(_kept(tokenizer, spec))
     return chat_template(tokenizer, str(tokenizer.chat_template), *shared)
 

@@ -34,11 +34,11 @@ def evaluate(
     Returns the content of evaluation.json, less what `besides` adds, and of predictions.parquet.
     """
     batch_size = run["generation"]["batch_size"]
-    texts = _in_order(rows, tokens)
+    texts = in_order(rows, tokens)
     collate = collator_for(run["task"], tokenizer, model)
     task, learn = run["task"], run["dataset"]["learn"]
     supervised = [supervised_text(text, task, learn) for text in texts]
-    scored = _row_scores(run, tokens, scorer(model, tokens, collate, batch_size), texts, tokenizer)
+    scored = row_scores(run, tokens, scorer(model, tokens, collate, batch_size), texts, tokenizer)
     record = {"run": run["run"], "identity": run["identity"], "rows": len(tokens)}
     record |= metrics.loss_record(scored) | {"metrics": {}}
     predictions = pandas.DataFrame(
@@ -70,13 +70,14 @@ def evaluate(
     return record, predictions
 
 
-def _row_scores(
+def row_scores(
     run: dict[str, Any],
     tokens: list[dict[str, Any]],
     losses: list[list[float]],
     texts: list[dict[str, Any]],
     tokenizer: Any,
 ) -> list[RowScore]:
+    """What each row's token losses come to. `texts`: the rows as mappings, in the order of their encoded lines."""
     task, learn = run["task"], run["dataset"]["learn"]
     return [
         row_score(line, each, learnt_texts(text, task, learn), tokenizer, task, plain=continues(text, task))
@@ -123,7 +124,7 @@ def prompted(
 
     Where it was not run, the entry says why and there are no columns.
     """
-    texts, told, columns = _in_order(rows, tokens), [], {}
+    texts, told, columns = in_order(rows, tokens), [], {}
     for count in run["few_shot"]:
         entry, draws = {"examples": count}, []
         try:
@@ -143,7 +144,7 @@ def prompted(
     return told, columns
 
 
-def _in_order(rows: pandas.DataFrame, tokens: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def in_order(rows: pandas.DataFrame, tokens: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a split as mappings, in the order of their encoded lines."""
     return rows.set_index("row").loc[[line["row"] for line in tokens]].reset_index().to_dict("records")
 
