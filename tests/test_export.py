@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import shutil
+import signal
 
 import numpy
 import pytest
@@ -13,6 +15,7 @@ from tests import tiny
 from tests.stages import finished, prepared, run_stage, trained
 from tests.test_scoring import run_for
 from tunebook import __main__ as command_line
+from tunebook import export
 from tunebook.errors import TunebookError
 from tunebook.export import Check, refuse_other_model
 from tunebook.finetuning import gguf_files, llama_cpp
@@ -34,6 +37,12 @@ SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "n
 def byte_model(folder, kind="llama", *, template=CHATML, tied=True):
     """A tiny model with a byte-level tokenizer, as llama.cpp has them, and grouped keys."""
     words = tiny.byte_tokenizer(folder, template, special=("<|im_start|>", "<|im_end|>"))
+    file = folder / "tokenizer.json"
+    told = json.loads(file.read_text())
+    told["model"]["vocab"]["he"] = len(words)  # llama.cpp reads no tokenizer without merges
+    told["model"]["merges"] = [["h", "e"]]
+    file.write_text(json.dumps(told))
+    words = t.AutoTokenizer.from_pretrained(folder)
     configs = {"llama": t.LlamaConfig, "mistral": t.MistralConfig, "qwen2": t.Qwen2Config}
     ids = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
     shape = SHAPE | {"num_key_value_heads": 2, "vocab_size": len(words) + 3, "max_position_embeddings": 256}
@@ -255,6 +264,19 @@ def test_llama_cpp_reads_the_file_as_the_same_model(byte_study, tmp_path, kind):
     assert check["read_by"] == "llama.cpp"
     assert check["texts"] == check["tokenized_alike"] == 12
     assert check["text_loss"] == pytest.approx(merged["text_loss"], abs={"f32": 1e-3, "f16": 2e-3, "q8_0": 0.02}[kind])
+
+
+def crash(*_):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_crash_of_llama_cpp_is_told_and_nothing_is_exported(byte_study, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(llama_cpp, "is_installed", lambda: True)
+    monkeypatch.setattr(export, "check_gguf", crash)
+    place = byte_study["results"] / "runs/words/int8-lora/seed-0"
+    said = refused(capsys, "export", place, "--output", tmp_path / "out", "--gguf", "f16", "--tolerance", 1)
+    assert "llama.cpp crashed when it read the file, and nothing was exported" in said
+    assert not (tmp_path / "out").exists()
 
 
 # Modelfile

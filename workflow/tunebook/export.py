@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +155,21 @@ def check_gguf(run: dict[str, Any], folder: Path, file: str, own: Own) -> Check:
     return own.check(file, "llama.cpp", (one.text_mean for one in scored), answers, **told)
 
 
+def _in_a_process_of_its_own(
+    check: Callable[..., Check], run: dict[str, Any], folder: Path, file: str, own: Own
+) -> Check:
+    """llama.cpp ends the process where it meets an error of its own, such as instructions that the CPU does not run."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(check, run, folder, file, own).result()
+        except BrokenProcessPool:
+            raise TunebookError(
+                f"{file}: llama.cpp crashed when it read the file, and nothing was exported. Where it crashes on other GGUF files too, "
+                "build it again without the instructions of this CPU: CMAKE_ARGS=-DGGML_NATIVE=OFF pip install --force-reinstall "
+                "--no-cache-dir llama-cpp-python"
+            ) from None
+
+
 def refuse_other_model(check: Check, tolerance: float) -> None:
     """Raise TunebookError where a written file is not the run's model any more."""
     if check.tokenized_alike != check.texts:
@@ -241,7 +259,7 @@ def main(args: argparse.Namespace) -> None:
             file = write_gguf(run, folder, chosen.name, args.gguf)
             gc.collect()
             if llama_cpp.is_installed():
-                checks.append(check_gguf(run, folder, file, own))
+                checks.append(_in_a_process_of_its_own(check_gguf, run, folder, file, own))
                 refuse_other_model(checks[-1], args.tolerance)
                 print(_words(checks[-1]), flush=True)
             else:
