@@ -23,6 +23,7 @@ from tunebook.finetuning.encoding import chat_template_of, spec_of
 from tunebook.finetuning.merging import merged_model
 from tunebook.finetuning.modelfile import go_template, modelfile
 from tunebook.finetuning.models import load_finetuned
+from tunebook.finetuning.random_weights import write_tokenizer
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json
 from tunebook.runs import read_run
@@ -36,13 +37,16 @@ SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "n
 
 def byte_model(folder, kind="llama", *, template=CHATML, tied=True):
     """A tiny model with a byte-level tokenizer, as llama.cpp has them, and grouped keys."""
-    words = tiny.byte_tokenizer(folder, template, special=("<|im_start|>", "<|im_end|>"))
+    write_tokenizer(folder)
     file = folder / "tokenizer.json"
     told = json.loads(file.read_text())
-    told["model"]["vocab"]["he"] = len(words)  # llama.cpp reads no tokenizer without merges
+    told["model"]["vocab"]["he"] = len(told["model"]["vocab"])  # llama.cpp reads no tokenizer without merges
     told["model"]["merges"] = [["h", "e"]]
     file.write_text(json.dumps(told))
     words = t.AutoTokenizer.from_pretrained(folder)
+    words.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    words.eos_token, words.chat_template = "<|im_end|>", template
+    words.save_pretrained(folder)
     configs = {"llama": t.LlamaConfig, "mistral": t.MistralConfig, "qwen2": t.Qwen2Config}
     ids = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
     shape = SHAPE | {"num_key_value_heads": 2, "vocab_size": len(words) + 3, "max_position_embeddings": 256}
@@ -227,6 +231,20 @@ def test_a_tokenizer_of_another_kind_is_refused(tmp_path):
     tiny.model(tmp_path, "llama")
     with pytest.raises(TunebookError, match="kind WordLevel; written are byte-level BPE"):
         gguf_files.vocabulary_of(load_tokenizer(tmp_path), 200)
+
+
+def test_a_tokenizer_without_merges_is_refused(tmp_path):
+    write_tokenizer(tmp_path)
+    with pytest.raises(TunebookError, match="without merges"):
+        gguf_files.vocabulary_of(t.AutoTokenizer.from_pretrained(tmp_path), 300)
+
+
+def test_two_tokens_of_one_id_are_refused(tmp_path):
+    byte_model(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    tokenizer.get_vocab = lambda: {"a": 0, "b": 1, "c": 1}
+    with pytest.raises(TunebookError, match="2 ids for 3 tokens"):
+        gguf_files.vocabulary_of(tokenizer, 2)
 
 
 def test_an_unknown_way_of_parting_texts_is_refused(tmp_path):

@@ -172,7 +172,15 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
         raise TunebookError(
             "GGUF: llama.cpp's name for this tokenizer's way of parting texts is not known; take llama.cpp's own converter"
         )
-    known = {number: token for token, number in tokenizer.get_vocab().items()}
+    if not told["model"]["merges"]:
+        raise TunebookError("GGUF: found a tokenizer without merges, and llama.cpp reads none without")
+    ids = tokenizer.get_vocab()
+    known = {number: token for token, number in ids.items()}
+    if len(known) != len(ids) or max(known) >= rows:
+        raise TunebookError(
+            f"GGUF: found {len(known)} ids for {len(ids)} tokens, the highest {max(known)}, and an embedding of {rows} rows; each token "
+            "needs an id and a row of its own"
+        )
     added = {number: token.special for number, token in tokenizer.added_tokens_decoder.items()}
     kinds = gguf.TokenType
     return Vocabulary(
