@@ -21,6 +21,7 @@ from tunebook.finetuning.scoring import summed_loss
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.finetuning.trainer import TokenTrainer
 from tunebook.records import read_json
+from tunebook.reporting.metrics import known
 from tunebook.source_code import code_of
 
 
@@ -160,7 +161,7 @@ def test_the_stage_measures_both_and_the_base_with_examples(tmp_path):
               "--dataset", places["dataset"], "--output", folder)  # fmt: skip
     record = read_json(folder / "evaluation.json")
     verbatim = ("verbatim_training", "verbatim_heldout", "verbatim_difference")
-    assert set(record["metrics"]) == {"neutral_loss", *verbatim} <= set(metrics.definitions())
+    assert set(record["metrics"]) == {"neutral_loss", *verbatim} <= set(known())
     assert record["metric_rows"] == {"neutral_loss": 24, **dict(zip(verbatim, (5, 5, 10), strict=True))}
     assert {"neutral_loss", "text_loss", "loss", *verbatim} == set(record["intervals"])
     assert len(record["neutral_text"]["losses"]) == 24

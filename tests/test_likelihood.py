@@ -14,6 +14,7 @@ from tunebook.finetuning.likelihood import completions_of, likeliest
 from tunebook.finetuning.models import load_model
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json
+from tunebook.reporting.metrics import known
 
 NAMES = ["negative", "neutral", "positive two"]  # of one and of two tokens
 
@@ -84,7 +85,7 @@ def test_the_untouched_model_is_scored_by_likelihood_too(tmp_path):
     assert set(record["metrics"]) == {
         "accuracy", "macro_f1", "invalid_answer_rate", "likelihood_accuracy", "likelihood_macro_f1",
     }  # fmt: skip
-    assert set(record["metrics"]) <= set(metrics.definitions())
+    assert set(record["metrics"]) <= set(known())
     (told,) = record["few_shot"]  # three examples, one of each label, judged in the same ways
     answers = pandas.read_parquet(run / "predictions.parquet")
     for draw in told["draws"]:

@@ -10,8 +10,10 @@ from scipy.stats import binomtest
 from tests.records import fake_study
 from tunebook.errors import TunebookError
 from tunebook.records import write_json
-from tunebook.reporting import text_metrics
+from tunebook.report import definitions
+from tunebook.reporting import metrics, text_metrics
 from tunebook.reporting.answers import exchanges
+from tunebook.reporting.frames import build_tables
 from tunebook.reporting.report_tables import metrics_table
 from tunebook.reporting.study_folder import read_study
 from tunebook.reporting.text_metrics import measure, repeated_share
@@ -93,8 +95,8 @@ def test_labels_leave_length_and_end_and_nothing_answered_nothing_at_all():
 
 def test_every_metric_is_defined_in_a_sentence():
     told = measure([sample("x " * 50, reference="x")], labels=False, term="(x)")
-    assert set(text_metrics.definitions()) == set(told)
-    assert all(sentence.endswith(".") for sentence in text_metrics.definitions().values())
+    assert {one.metric.name for one in text_metrics.ANSWERS} == set(told)
+    assert all(one.metric.definition.endswith(".") for one in text_metrics.ANSWERS)
 
 
 def test_scored_rows_count_and_are_not_shown(tmp_path):
@@ -138,3 +140,24 @@ def test_a_key_term_that_no_reference_has_is_an_error_with_an_example():
 def test_a_pattern_that_does_not_end_is_stopped():
     with pytest.raises(TunebookError, match="takes longer than"):
         measure([sample("x", reference="a" * 60 + "!")], labels=False, term=r"((?:a|aa|a?a)+)$")
+
+
+def test_a_metric_is_one_function(tmp_path, monkeypatch):
+    """Decorated, it is computed, titled, defined and shown: nothing else names it."""
+    monkeypatch.setattr(text_metrics, "ANSWERS", answers := [*text_metrics.ANSWERS])
+    monkeypatch.setattr(metrics, "ANSWERS", answers)
+
+    @text_metrics.answer_metric(-1, of="answers without labels", share=True, title="answers that ask back")
+    def asks_back(sample):
+        """Share of answers that end with a question mark."""
+        return float(sample["completion"].endswith("?"))
+
+    study = read_study(fake_study(tmp_path))
+    experiment = next(each for each in study.experiments if not each.has_labels)
+    run = experiment.runs[0]
+    assert run.metrics["asks_back"] == 0.0
+    assert run.rows_of("asks_back") == len(run.samples())
+    (row,) = [row for row in metrics_table(experiment).rows if row[0].text == "answers that ask back"]
+    assert row[0].note == "lower is better"
+    assert ("answers that ask back", "Share of answers that end with a question mark.") in definitions(study)
+    assert "asks_back" in set(build_tables(study)["metrics"]["metric"])

@@ -23,6 +23,7 @@ from tunebook.reporting import typeset
 from tunebook.reporting.diagnosis import diagnose_run
 from tunebook.reporting.event_files import write_events
 from tunebook.reporting.head_words import head_words
+from tunebook.reporting.metrics import title
 from tunebook.reporting.study_folder import Experiment, Run, Study, read_study
 
 TEMPLATE = "model_card.md.j2"
@@ -74,7 +75,7 @@ def _results(experiment: Experiment, run: Run, hub_data: str | None) -> list[Eva
     }
     values = {name: value for name, value in run.metrics.items() if value is not None}
     return [
-        EvalResult(metric_type=name, metric_name=typeset.metric_title(name), metric_value=round(value, 6), **shared)
+        EvalResult(metric_type=name, metric_name=title(name), metric_value=round(value, 6), **shared)
         for name, value in values.items()
     ]
 
@@ -88,7 +89,7 @@ def model_card(study: Study, experiment: Experiment, run: Run, templates: Path) 
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(typeset, name) for name in ("integer", "size", "duration", "plain", "score")}
-    environment.filters |= {"metric_title": typeset.metric_title, "python": python, "yaml_value": yaml_value}
+    environment.filters |= {"metric_title": title, "python": python, "yaml_value": yaml_value}
     head = run.training["head"] if run.spec["task"] == "sequence-classification" else None
     skipped = run.training["unquantized_modules"] if run.training else []
     verdicts = diagnose_run(experiment, run)

@@ -18,9 +18,8 @@ import pandas
 from tunebook.data.rows import Message, spoken
 from tunebook.deployment import TEMPLATES, release
 from tunebook.errors import TunebookError
-from tunebook.finetuning import metrics
 from tunebook.records import write_text
-from tunebook.reporting import provenance_tables, report_tables, text_metrics, typeset
+from tunebook.reporting import metrics, provenance_tables, report_tables, text_metrics, typeset
 from tunebook.reporting.answers import exchanges
 from tunebook.reporting.comparison import (
     CHOICE_RULE,
@@ -270,12 +269,12 @@ def figure_part(study: Study, experiment: Experiment, name: str) -> dict[str, An
 
 def definitions(study: Study) -> list[tuple[str, str]]:
     """(metric, its definition) for the metrics that occur in the study and are defined by the code that measures them."""
-    defined = metrics.definitions() | text_metrics.definitions()
+    defined = metrics.known()
     occurring = ("text_loss", "loss", "perplexity", "bits_per_byte")
     runs = [run for experiment in study.experiments for run in (experiment.base, *experiment.runs)]
     names = dict.fromkeys([*occurring, *(name for run in runs for name in run.metrics)])
     baselines = {one.method: one.evaluation["definition"] for e in study.experiments for one in e.baselines}
-    told = [(typeset.metric_title(name), defined[name]) for name in names if name in defined]
+    told = [(defined[name].title, defined[name].definition) for name in names if name in defined]
     return [*told, *((f"{name} (baseline)", sentence) for name, sentence in baselines.items())]
 
 

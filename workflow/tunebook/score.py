@@ -28,6 +28,7 @@ from tunebook.finetuning.tokenizing import check_refused, tokenize_rows
 from tunebook.records import read_json, write_json, write_parquet
 from tunebook.reporting import typeset
 from tunebook.reporting.comparison import accuracy_difference, loss_difference
+from tunebook.reporting.metrics import title
 from tunebook.reporting.study_folder import Run
 from tunebook.reporting.terminal import metrics_table, table
 from tunebook.statistics.paired import Difference
@@ -108,10 +109,10 @@ def _told(difference: Difference) -> dict[str, Any]:
 
 
 def _verdict(name: str, metric: str, difference: Difference) -> str:
-    title, digits = typeset.metric_title(metric), 3
+    digits = 3
     limits = typeset.interval(difference.low, difference.high, digits)
     shown = "" if difference.shown else ": no difference shown"
-    return f"  {name} less the untouched model, {title}: {typeset.signed(difference.mean, digits)} (95 % interval {limits}){shown}"
+    return f"  {name} less the untouched model, {title(metric)}: {typeset.signed(difference.mean, digits)} (95 % interval {limits}){shown}"
 
 
 def _lines(found: OtherRows, given: Encoded, runs: Sequence[Run], file: Path) -> Iterator[str]:

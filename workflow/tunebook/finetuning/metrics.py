@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -168,16 +166,6 @@ def add_memorisation(record: dict[str, Any], training: list[bool], heldout: list
         "verbatim_heldout": len(heldout),
         "verbatim_difference": len(training) + len(heldout),
     }
-
-
-def definitions() -> dict[str, str]:
-    """Metric -> the sentence that defines it."""
-    module = sys.modules[__name__]
-    named = (
-        "text_loss", "loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_answer_rate", "likelihood_accuracy",
-        "likelihood_macro_f1", "neutral_loss", "neutral_loss_untrained", "verbatim_training", "verbatim_heldout", "verbatim_difference",
-    )  # fmt: skip
-    return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
 
 
 def per_label(labels: list[str], answers: list[str], names: list[str]) -> dict[str, dict[str, float]]:

@@ -8,20 +8,13 @@ from dataclasses import dataclass
 import numpy
 import pandas
 
+from tunebook.reporting.metrics import better
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.untrained import Baseline, Prompted
 from tunebook.statistics.paired import Difference, Scores, paired_difference
 
 FEW_ANSWERS = 10  # below so many answers no value is called the best
 FEW_ROWS = 100  # below so many test rows a verdict says how many: intervals over few rows cover less than they say
-HIGHER_IS_BETTER = (
-    "accuracy", "macro_f1", "key_term", "exact_match", "rouge_l", "likelihood_accuracy", "likelihood_macro_f1", "stop_rate",
-    "hdd_1", "hdd_2",
-)  # fmt: skip
-LOWER_IS_BETTER = (
-    "text_loss", "loss", "perplexity", "bits_per_byte", "invalid_rate", "invalid_answer_rate", "repetition", "neutral_loss",
-    "neutral_loss_untrained", "verbatim_training", "verbatim_difference",
-)  # fmt: skip
 Runs = tuple[Run | Baseline, ...]  # of one method, one a seed
 
 
@@ -159,8 +152,3 @@ def mean(values) -> float:
     """Arithmetic mean of an iterable of numbers."""
     values = list(values)
     return sum(values) / len(values)
-
-
-def better(metric: str) -> int:
-    """+1 where a higher value is better, -1 where a lower one is, 0 where neither."""
-    return (metric in HIGHER_IS_BETTER) - (metric in LOWER_IS_BETTER)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tunebook.reporting.comparison import over_seeds
 from tunebook.reporting.curves import split_rows
+from tunebook.reporting.metrics import title
 from tunebook.reporting.search import values_in_words
 from tunebook.reporting.study_folder import Experiment, Run
-from tunebook.reporting.typeset import count, duration, fixed, integer, listed, metric_title, number, size
+from tunebook.reporting.typeset import count, duration, fixed, integer, listed, number, size
 from tunebook.reporting.untrained import Baseline
 
 
@@ -64,7 +65,7 @@ def _told(runs: tuple[Run | Baseline, ...]) -> list[str]:
     """Metrics of a method, the mean over its seeds or draws."""
     told = {name: middle for name, (_, middle, _, _) in over_seeds(runs).items()}
     return [
-        f"{metric_title(name)} {fixed(value) if name in ('text_loss', 'loss') else number(value)}"
+        f"{title(name)} {fixed(value) if name in ('text_loss', 'loss') else number(value)}"
         for name, value in told.items()
         if name not in ("perplexity", "bits_per_byte")
     ]

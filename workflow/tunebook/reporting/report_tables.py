@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunebook.reporting.comparison import best_methods, better, mean
+from tunebook.reporting.comparison import best_methods, mean
 from tunebook.reporting.contests import AgainstExamples, label_contests, loss_contests
 from tunebook.reporting.curves import between_validations, same_epoch
 from tunebook.reporting.diagnosis import Verdict
 from tunebook.reporting.frames import published_of
+from tunebook.reporting.metrics import better, title
 from tunebook.reporting.published import comparability
 from tunebook.reporting.study_folder import Experiment, Run
 from tunebook.reporting.typeset import (
@@ -21,7 +22,6 @@ from tunebook.reporting.typeset import (
     duration,
     fixed,
     integer,
-    metric_title,
     number,
     percent,
     plain,
@@ -238,7 +238,7 @@ def metrics_table(experiment: Experiment) -> Table:
         direction = {1: "higher is better", -1: "lower is better", 0: ""}[better(name)]
         bold = best_methods(experiment, name)
         cells = [_metric_cell(name, runs, "best" if method in bold else "") for method, runs in groups.items()]
-        rows.append((Cell(metric_title(name), note=direction), *cells))
+        rows.append((Cell(title(name), note=direction), *cells))
     return Table((*words("Metric"), *figures(*groups)), tuple(rows), "metrics")
 
 

@@ -9,11 +9,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tunebook.reporting.comparison import better, over_seeds
+from tunebook.reporting.comparison import over_seeds
 from tunebook.reporting.figure_style import MARKERS, NARROW_IN, look
+from tunebook.reporting.metrics import better, title
 from tunebook.reporting.palette import BASE, BLUE, INK, PAPER, QUIET
 from tunebook.reporting.study_folder import Experiment, Run
-from tunebook.reporting.typeset import fixed, integer, metric_title
+from tunebook.reporting.typeset import fixed, integer
 from tunebook.reporting.untrained import Baseline
 
 # Ends that are no colour of the palette: those follow the page's theme, and would break the scale in two
@@ -93,7 +94,7 @@ def _lines_of_metrics(
         fill = {"fillstyle": "none"} if hollow else {}
         axis.plot(points, places, marker, color=colour, markersize=4.8, linestyle="none", label=run_name, **fill)
     arrows = {1: "↑", -1: "↓", 0: "·"}
-    labels = [f"{metric_title(name)}{_answers(name, runs['base'])} {arrows[better(name)]}" for name in names]
+    labels = [f"{title(name)}{_answers(name, runs['base'])} {arrows[better(name)]}" for name in names]
     axis.set_yticks(range(len(names)), labels)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(left=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tunebook.reporting import typeset
-from tunebook.reporting.comparison import better
+from tunebook.reporting.metrics import better, title
 from tunebook.reporting.study_folder import Run
 from tunebook.reporting.untrained import whole_metrics, with_perplexity
 
@@ -20,7 +20,7 @@ def metrics_table(runs: Mapping[str, Run], *, answers: bool = True) -> list[list
     lines = [["", *runs]]
     for metric in next(reversed(measured.values())):
         cells = [_value(measured[name].get(metric), limits[name].get(metric)) for name in runs]
-        lines.append([f"{typeset.metric_title(metric)} {ARROWS[better(metric)]}".strip(), *cells])
+        lines.append([f"{title(metric)} {ARROWS[better(metric)]}".strip(), *cells])
     return lines
 
 

@@ -8,19 +8,18 @@ An answer counts once: with few prompts the figures are rough, so each stands wi
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 
 from tunebook.errors import TunebookError
 from tunebook.finetuning.intervals import mean_interval, share_interval
+from tunebook.reporting.metric import Better, Metric
 
 FEWEST = 10  # answers below which an interval would pretend to know more than it does
 DRAWN = 42  # words: the size of the draw of McCarthy and Jarvis (2007)
@@ -38,31 +37,90 @@ class Measured:
     interval: tuple[float, float] | None
 
 
+Of = Literal["any answer", "answers without labels", "answers with a reference"]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A metric of answers, and how it is computed: `compute` of each answer that it is `of`, then the mean; None: elsewhere.
+
+    `share`: each answer counts 0 or 1, so that the mean is a share.
+    """
+
+    metric: Metric
+    of: Of
+    share: bool = False
+    compute: Callable[[Sample], float] | None = None
+
+
+ANSWERS: list[Answered] = []  # in the order in which tables show them
+
+
+def answer_metric(better: Better, *, of: Of, share: bool = False, title: str | None = None) -> Callable:
+    """A decorator: the function is a metric, computed of each answer and averaged. Its docstring defines it."""
+
+    def known(function: Callable[[Sample], float]) -> Callable[[Sample], float]:
+        ANSWERS.append(Answered(Metric.of(function, better, title), of, share, function))
+        return function
+
+    return known
+
+
+def own_metric(better: Better, *, of: Of, title: str | None = None) -> Callable:
+    """A decorator: the function is a metric that is no mean over answers; `measure` or `against_references` calls it."""
+
+    def known(function: Callable) -> Callable:
+        ANSWERS.append(Answered(Metric.of(function, better, title), of))
+        return function
+
+    return known
+
+
+@answer_metric(1, of="any answer", share=True)
 def stop_rate(sample: Sample) -> float:
     """Share of answers that the model ended by itself, before the limit of new tokens."""
     return float(sample["stopped"])
 
 
-def repetition(sample: Sample) -> float:
-    """Mean over the answers of the share of an answer's 4-grams of words that occurred in it before."""
-    return repeated_share(sample["completion"])
-
-
+@answer_metric(0, of="any answer", title="answer length (tokens)")
 def answer_tokens(sample: Sample) -> float:
     """Mean length of the answers in new tokens, the end token not counted."""
     return float(sample["tokens"])
 
 
+@answer_metric(-1, of="answers without labels")
+def repetition(sample: Sample) -> float:
+    """Mean over the answers of the share of an answer's 4-grams of words that occurred in it before."""
+    return repeated_share(sample["completion"])
+
+
+@own_metric(1, of="answers without labels", title="different words (HD-D)")
+def hdd_1(samples: list[Sample]) -> float | None:
+    """Expected share of different words among 42 words that are drawn at random from all answers together (HD-D, McCarthy and
+    Jarvis 2007): unlike distinct-n it does not fall with the length of the answers. Fewer words have none.
+    """
+    return _hdd(samples, 1)
+
+
+@own_metric(1, of="answers without labels", title="different word pairs (HD-D)")
+def hdd_2(samples: list[Sample]) -> float | None:
+    """The same of pairs of neighbouring words: expected share of different ones among 42 pairs drawn from all answers."""
+    return _hdd(samples, 2)
+
+
+@answer_metric(1, of="answers with a reference", title="ROUGE-L")
 def rouge_l(sample: Sample) -> float:
     """Mean over the held-out answers of ROUGE-L: F1 of the longest common subsequence of words with the reference (Lin 2004)."""
     return _rouge().score(sample["reference"], sample["completion"])["rougeL"].fmeasure
 
 
+@answer_metric(1, of="answers with a reference", share=True)
 def exact_match(sample: Sample) -> float:
     """Share of held-out answers that equal their reference, but for case and white space."""
     return float(_normal(sample["completion"]) == _normal(sample["reference"]))
 
 
+@own_metric(1, of="answers with a reference", title="key term named")
 def key_term(sample: Sample, term: str) -> float:
     """Share of held-out answers that name the reference's key term, which the experiment's regular expression finds, but for
     case and white space.
@@ -86,25 +144,6 @@ def found_term(pattern: str, reference: str) -> str | None:
     return found.group(1) if found else None
 
 
-def hdd_1(samples: list[Sample]) -> float | None:
-    """Expected share of different words among 42 words that are drawn at random from all answers together (HD-D, McCarthy and
-    Jarvis 2007): unlike distinct-n it does not fall with the length of the answers. Fewer words have none.
-    """
-    return _hdd(samples, 1)
-
-
-def hdd_2(samples: list[Sample]) -> float | None:
-    """The same of pairs of neighbouring words: expected share of different ones among 42 pairs drawn from all answers."""
-    return _hdd(samples, 2)
-
-
-def definitions() -> dict[str, str]:
-    """Metric -> the sentence that defines it."""
-    named = ("stop_rate", "repetition", "hdd_1", "hdd_2", "answer_tokens", "rouge_l", "exact_match", "key_term")
-    module = sys.modules[__name__]
-    return {name: inspect.getdoc(getattr(module, name)).split("\n\n")[0].replace("\n", " ") for name in named}
-
-
 def measure(samples: list[Sample], *, labels: bool, term: str | None = None) -> dict[str, Measured]:
     """Metric -> what it is over the answers of one run; empty where there are none. Args: term: the experiment's `key_term`.
 
@@ -112,13 +151,10 @@ def measure(samples: list[Sample], *, labels: bool, term: str | None = None) -> 
     """
     if not samples:
         return {}
-    told = {
-        "stop_rate": over_answers(stop_rate, samples, share=True),
-        "answer_tokens": over_answers(answer_tokens, samples),
-    }
+    told = _means("any answer", samples)
     if labels:
         return told
-    told["repetition"] = over_answers(repetition, samples)
+    told |= _means("answers without labels", samples)
     # No interval: rows drawn twice repeat their words, so that resampling would only show smaller values
     varied = {metric.__name__: metric(samples) for metric in (hdd_1, hdd_2)}
     told |= {name: Measured(value, len(samples), None) for name, value in varied.items() if value is not None}
@@ -133,10 +169,7 @@ def against_references(samples: list[Sample], term: str | None = None) -> dict[s
     answered = [sample for sample in samples if sample["reference"]]
     if not answered:
         return {}
-    told = {
-        "rouge_l": over_answers(rouge_l, answered),
-        "exact_match": over_answers(exact_match, answered, share=True),
-    }
+    told = _means("answers with a reference", answered)
     if term is None:
         return told
     terms = [(sample, found) for sample in answered if (found := found_term(term, sample["reference"]))]
@@ -151,6 +184,15 @@ def against_references(samples: list[Sample], term: str | None = None) -> dict[s
         lambda sample: key_term(sample, named[id(sample)]), [s for s, _ in terms], share=True
     )
     return told
+
+
+def _means(of: Of, samples: list[Sample]) -> dict[str, Measured]:
+    """Those metrics that are means over such answers."""
+    return {
+        one.metric.name: over_answers(one.compute, samples, share=one.share)
+        for one in ANSWERS
+        if one.of == of and one.compute
+    }
 
 
 def over_answers(metric: Callable[[Sample], float], samples: list[Sample], *, share: bool = False) -> Measured:

@@ -12,14 +12,6 @@ from tunebook.errors import escaped
 
 THIN = "\u202f"  # narrow no-break space: groups digits and stands before units
 MINUS = "\u2212"
-METRIC_TITLES = {
-    "rouge_l": "ROUGE-L", "macro_f1": "macro-F1", "likelihood_macro_f1": "macro-F1 by likelihood",
-    "likelihood_accuracy": "accuracy by likelihood", "answer_tokens": "answer length (tokens)", "hdd_1": "different words (HD-D)",
-    "hdd_2": "different word pairs (HD-D)", "text_loss": "loss of the text", "loss": "loss with end tokens",
-    "perplexity": "perplexity with end tokens", "bits_per_byte": "bits per byte of text",
-    "key_term": "key term named", "neutral_loss": "loss on a neutral text", "neutral_loss_untrained": "the same, quantized and untrained", "verbatim_training": "verbatim, training rows",
-    "verbatim_heldout": "verbatim, test rows", "verbatim_difference": "verbatim, difference",
-}  # fmt: skip
 ABSENT = "–"  # nothing was measured
 NUMBER = "\ue000"  # a sign that no text holds: marks numbers while JSON is written
 
@@ -137,11 +129,6 @@ def interval(low: float | None, high: float | None, decimals: int = 3) -> str:
 def listed(names: list[str], last: str = "and") -> str:
     """Names as a sentence lists them: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
-
-
-def metric_title(name: str) -> str:
-    """A metric's name as people write it: rouge_l -> ROUGE-L."""
-    return METRIC_TITLES[name] if name in METRIC_TITLES else name.replace("_", " ")
 
 
 def visible(text: str | None) -> str:
