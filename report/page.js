@@ -25,7 +25,7 @@ for (const table of document.querySelectorAll("table.rows")) {
   const rows = [...table.tBodies[0].rows];
   if (rows.length < 3) continue;
   const counts = new Map();
-  for (const row of rows) for (const tag of row.dataset.tags.split("|")) if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
+  for (const row of rows) for (const tag of JSON.parse(row.dataset.tags)) if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
   const sift = document.createElement("p");
   sift.className = "sift";
   const choice = document.createElement("select");
@@ -42,7 +42,7 @@ for (const table of document.querySelectorAll("table.rows")) {
     const wanted = words.value.toLowerCase();
     let shown = 0;
     for (const row of rows) {
-      const tagged = !choice.value || row.dataset.tags.split("|").includes(choice.value);
+      const tagged = !choice.value || JSON.parse(row.dataset.tags).includes(choice.value);
       row.hidden = !(tagged && row.textContent.toLowerCase().includes(wanted));
       shown += !row.hidden;
     }

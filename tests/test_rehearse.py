@@ -19,7 +19,7 @@ from tunebook import rehearse as stage
 from tunebook.configuration.validation import validate
 from tunebook.cost.machine import Machine
 from tunebook.cost.plan import plan_of, rows_of
-from tunebook.cost.trial import Trial, _failed, made_up_rows
+from tunebook.cost.rehearsal import Rehearsal, _failed, made_up_rows
 from tunebook.estimate import lines_of
 from tunebook.finetuning.tokenizers import load_tokenizer
 from tunebook.records import read_json
@@ -94,8 +94,8 @@ def test_the_length_of_a_run_is_known_from_its_rows(tmp_path):
     assert plans["sentiment"].steps == pytest.approx(765, abs=3)  # the student report's, Figure 12
     assert plans["chatbot"].steps == pytest.approx(553, abs=3)  # Figure 14
     assert plans["quotes"].steps == 100
-    assert plans["quotes"].seconds(Trial("no", "")) is None
-    trial = Trial("yes", "", record={}, seconds_a_step=2.0, validation_s=1.0, other_s=10.0)
+    assert plans["quotes"].seconds(Rehearsal("no", "")) is None
+    trial = Rehearsal("yes", "", record={}, seconds_a_step=2.0, validation_s=1.0, other_s=10.0)
     sentiment = plans["sentiment"]
     batches = sentiment.validations * sentiment.validation_batches
     assert sentiment.seconds(trial) == 10 + 2 * sentiment.steps + batches
@@ -122,7 +122,7 @@ def test_a_run_of_few_rows_is_as_short_as_it_will_be(tmp_path):
     resolve(validate(config), tmp_path)
     quotes = next(line for line in lines_of(study, tmp_path / "models") if line.run["experiment"] == "quotes")
     assert plan_of(quotes, study).steps == 21
-    assert plan_of(quotes, study).seconds(Trial("yes", "", {}, 1.0, 1.0, 1.0)) is None
+    assert plan_of(quotes, study).seconds(Rehearsal("yes", "", {}, 1.0, 1.0, 1.0)) is None
 
 
 def test_what_cannot_be_tried_out_is_a_row_with_its_reason(tmp_path):

@@ -21,8 +21,8 @@ import pandas
 from tunebook.cost.advice import gigabytes
 from tunebook.cost.machine import Machine, present_machine
 from tunebook.cost.plan import Plan, plan_of
+from tunebook.cost.rehearsal import STEPS, Rehearsal, try_out, validation_batch
 from tunebook.cost.study import named_architecture
-from tunebook.cost.trial import STEPS, Trial, try_out, validation_batch
 from tunebook.errors import TunebookError
 from tunebook.estimate import Line, lines_of
 from tunebook.records import read_json, write_csv, write_json, write_text
@@ -67,18 +67,18 @@ def rehearse(study: Path, models: Path, work: Path, *, machine: Machine, max_sec
         for other in wanted.parent.glob("*"):  # one model's weights at a time
             if other != wanted:
                 shutil.rmtree(other)
-        trial = _refusal(line, machine) or _no_room(line, work) or _tried(line, wanted, work, max_seconds)
-        rows.append(_row(line, trial, study, machine))
+        tried = _refusal(line, machine) or _no_room(line, work) or _tried(line, wanted, work, max_seconds)
+        rows.append(_row(line, tried, study, machine))
         _show(rows[-1])
     order = {line.run["run"]: place for place, line in enumerate(lines)}
     return sorted(rows, key=lambda row: order[row.run])
 
 
-def _tried(line: Line, model: Path, work: Path, max_seconds: float) -> Trial:
+def _tried(line: Line, model: Path, work: Path, max_seconds: float) -> Rehearsal:
     if not model.exists():
         problem = _make_weights(line, model, work)
         if problem:
-            return Trial("unknown", problem)
+            return Rehearsal("unknown", problem)
     print(f"rehearse {line.run['run']}: {STEPS} steps with random weights ...", flush=True)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         return try_out(line.run, model, Path(folder), max_seconds=max_seconds)
@@ -99,22 +99,24 @@ def _make_weights(line: Line, folder: Path, work: Path) -> str:
     return f"no random weights: {done.stderr.strip().splitlines()[-1]}" if done.returncode else ""
 
 
-def _refusal(line: Line, machine: Machine) -> Trial | None:
+def _refusal(line: Line, machine: Machine) -> Rehearsal | None:
     """Why a run is not tried out at all, if so: it would not end well, and perhaps not for it alone."""
     found = line.on(machine.device)
     if found is None:
-        return Trial("unknown", line.problem)
+        return Rehearsal("unknown", line.problem)
     if problem := line.cannot_on(machine.device):
-        return Trial("no", f"{problem}; not tried out")
+        return Rehearsal("no", f"{problem}; not tried out")
     needed = found.needed_bytes
     if needed > machine.memory_bytes:
-        return Trial(
+        return Rehearsal(
             "no",
             f"the estimate is {gigabytes(needed)}, this machine has {gigabytes(machine.memory_bytes)}; not tried out",
         )
     free = present_machine(os.environ).free_bytes
     if needed > free:
-        return Trial("unknown", f"the estimate is {gigabytes(needed)}, {gigabytes(free)} are free now; not tried out")
+        return Rehearsal(
+            "unknown", f"the estimate is {gigabytes(needed)}, {gigabytes(free)} are free now; not tried out"
+        )
     return None
 
 
@@ -123,13 +125,13 @@ def _disk_bytes(line: Line) -> int:
     return line.cpu.stored_bytes * (ENCODERS_FILES if line.run["model"]["encoder_decoder"] else 1)
 
 
-def _no_room(line: Line, work: Path) -> Trial | None:
+def _no_room(line: Line, work: Path) -> Rehearsal | None:
     free = shutil.disk_usage(work).free
     needed = _disk_bytes(line) + plan_of(line, None).checkpoint_bytes
     made = work / "models" / line.run["model"]["name"]
     if made.exists() or needed <= free:
         return None
-    return Trial("unknown", f"its random weights take {gigabytes(needed)}, the disk has {gigabytes(free)} free")
+    return Rehearsal("unknown", f"its random weights take {gigabytes(needed)}, the disk has {gigabytes(free)} free")
 
 
 def _say_what_is_needed(lines: list[Line], work: Path, machine: Machine) -> None:
@@ -139,28 +141,28 @@ def _say_what_is_needed(lines: list[Line], work: Path, machine: Machine) -> None
           f"disk, until the end ({gigabytes(shutil.disk_usage(work).free)} are free)", flush=True)  # fmt: skip
 
 
-def _row(line: Line, trial: Trial, study: Path, machine: Machine) -> Row:
+def _row(line: Line, tried: Rehearsal, study: Path, machine: Machine) -> Row:
     plan = plan_of(line, study) if line.cpu is not None else Plan()
-    record, found = trial.record or {}, line.on(machine.device)
+    record, found = tried.record or {}, line.on(machine.device)
     return Row(
         run=line.run["run"],
         identity=line.run["identity"],
         trainings=line.trainings,
-        fits=trial.fits,
-        reason=trial.reason,
+        fits=tried.fits,
+        reason=tried.reason,
         device=record.get("device"),
         micro_batch=record.get("micro_batch"),
         peak_memory_bytes=record.get("peak_memory_bytes"),
         estimated_peak_bytes=found.peak_bytes if found else None,
-        seconds_a_step=trial.seconds_a_step,
-        validation_s=trial.validation_s,
+        seconds_a_step=tried.seconds_a_step,
+        validation_s=tried.validation_s,
         validation_rows=validation_batch(line.run["training"]),
-        other_s=trial.other_s,
+        other_s=tried.other_s,
         steps=plan.steps,
         training_rows=plan.training_rows,
         test_rows=plan.test_rows,
         validations=plan.validations,
-        total_s=plan.seconds(trial),
+        total_s=plan.seconds(tried),
         disk_bytes=plan.disk_bytes,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunebook.cost.trial import Trial, validation_batch
+from tunebook.cost.rehearsal import Rehearsal, validation_batch
 from tunebook.records import read_json
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ class Plan:
     disk_bytes: int | None = None
     checkpoint_bytes: int = 0
 
-    def seconds(self, trial: Trial) -> float | None:
-        """Seconds of the whole run, at most: start, steps and validations as the trial took them; None where their number
+    def seconds(self, tried: Rehearsal) -> float | None:
+        """Seconds of the whole run, at most: start, steps and validations as the rehearsal took them; None where their number
         is not known."""
-        if trial.seconds_a_step is None or self.steps is None or self.validations is None:
+        if tried.seconds_a_step is None or self.steps is None or self.validations is None:
             return None
-        validation_s = self.validations * self.validation_batches * trial.validation_s
-        return trial.other_s + self.steps * trial.seconds_a_step + validation_s
+        validation_s = self.validations * self.validation_batches * tried.validation_s
+        return tried.other_s + self.steps * tried.seconds_a_step + validation_s
 
 
 def plan_of(line: Line, study: Path | None) -> Plan:

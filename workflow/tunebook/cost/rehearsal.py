@@ -25,8 +25,8 @@ STOPPED = 75
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What a trial found. `fits`: yes, no, or unknown where it could not be tried; the rest is None where it failed."""
+class Rehearsal:
+    """What a few steps found. `fits`: yes, no, or unknown where it could not be tried; the rest is None where it failed."""
 
     fits: str
     reason: str
@@ -74,7 +74,7 @@ def validation_batch(training: dict[str, Any]) -> int:
     return min(training["per_device_eval_batch_size"], training["max_validation_rows"] or 10**9)
 
 
-def try_out(run: dict[str, Any], model: Path, work: Path, *, max_seconds: float) -> Trial:
+def try_out(run: dict[str, Any], model: Path, work: Path, *, max_seconds: float) -> Rehearsal:
     """Train a run for a few steps on made-up tokens. `model`: folder of random weights; `work`: an empty folder.
 
     A run that fails is a finding, not an error.
@@ -105,24 +105,24 @@ def _killed_first() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _failed(done: subprocess.CompletedProcess, max_seconds: float) -> Trial:
+def _failed(done: subprocess.CompletedProcess, max_seconds: float) -> Rehearsal:
     output = (done.stdout + done.stderr).strip()
     last = output.splitlines()[-1] if output else f"exit status {done.returncode}"
     if done.returncode in KILLED:
-        return Trial("no", "killed by the kernel when memory ran out")
+        return Rehearsal("no", "killed by the kernel when memory ran out")
     if done.returncode == STOPPED:
-        return Trial("unknown", f"{STEPS} steps take longer than {max_seconds:.0f} s here")
+        return Rehearsal("unknown", f"{STEPS} steps take longer than {max_seconds:.0f} s here")
     if done.returncode == 2:
         words = last.removeprefix("tunebook train: ")
-        return Trial("no" if _ran_out(words) else "unknown", words)
-    return Trial("no" if _ran_out(output) else "unknown", f"training failed: {last[:300]}")
+        return Rehearsal("no" if _ran_out(words) else "unknown", words)
+    return Rehearsal("no" if _ran_out(output) else "unknown", f"training failed: {last[:300]}")
 
 
 def _ran_out(words: str) -> bool:
     return any(mark in words.lower() for mark in OUT_OF_MEMORY)
 
 
-def _measured(record: dict[str, Any], history: Path, wall_s: float) -> Trial:
+def _measured(record: dict[str, Any], history: Path, wall_s: float) -> Rehearsal:
     import pandas
 
     lines = pandas.read_csv(history)
@@ -130,7 +130,7 @@ def _measured(record: dict[str, Any], history: Path, wall_s: float) -> Trial:
         lines[lines["split"] == split].set_index("step")["wall_s"] for split in ("train", "validation")
     )
     batch = record["micro_batch"]
-    return Trial(
+    return Rehearsal(
         fits="yes",
         reason=f"with {batch} rows at a time",
         record=record,
