@@ -50,7 +50,7 @@ def how_asked(speakers: Sequence[Speaker]) -> str:
     if all(speaker.remembers for speaker in speakers):
         return "Each model is asked with what was said before."
     if not any(speaker.remembers for speaker in speakers):
-        return "Each question is asked alone, as the rows of the training data stand alone."
+        return "Each question is asked alone, without what was said before."
     return f"Asked with what was said before: {', '.join(each.name for each in speakers if each.remembers)}; the others, each question alone."
 
 

@@ -109,10 +109,9 @@ def _told(difference: Difference) -> dict[str, Any]:
 
 
 def _verdict(name: str, metric: str, difference: Difference) -> str:
-    digits = 3
-    limits = typeset.interval(difference.low, difference.high, digits)
+    limits = typeset.interval(difference.low, difference.high)
     shown = "" if difference.shown else ": no difference shown"
-    return f"  {name} less the untouched model, {title(metric)}: {typeset.signed(difference.mean, digits)} (95 % interval {limits}){shown}"
+    return f"  {name} less the untouched model, {title(metric)}: {typeset.signed(difference.mean)} (95 % interval {limits}){shown}"
 
 
 def _lines(found: OtherRows, given: Encoded, runs: Sequence[Run], file: Path) -> Iterator[str]:
