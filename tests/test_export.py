@@ -7,6 +7,7 @@ import shutil
 import signal
 
 import numpy
+import pandas
 import pytest
 import torch
 import transformers as t
@@ -139,6 +140,15 @@ def test_beyond_the_tolerance_nothing_is_exported(byte_study, tmp_path, capsys):
 
 def test_a_difference_that_is_no_number_is_refused():
     check = Check("a", "b", 1, math.nan, 1.0, math.nan, math.nan, math.nan, math.nan, 0, 0)
+    with pytest.raises(TunebookError, match="more than the tolerance"):
+        refuse_other_model(check, 1.0)
+
+
+def test_a_row_without_text_takes_no_part_and_one_that_is_no_number_refuses():
+    own = pandas.DataFrame({"text_loss": [1.0, math.nan, 3.0], "text_tokens": [2, 0, 2]})
+    check = export.Own(own, [], [], own).check("f", "r", iter([1.5, math.nan, 3.5]), [])
+    assert (check.rows, check.text_loss, check.run_text_loss, check.largest) == (2, 2.5, 2.0, 0.5)
+    check = export.Own(own, [], [], own).check("f", "r", iter([math.nan, math.nan, 3.0]), [])
     with pytest.raises(TunebookError, match="more than the tolerance"):
         refuse_other_model(check, 1.0)
 

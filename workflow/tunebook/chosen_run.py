@@ -41,6 +41,23 @@ class ChosenRun:
     def method(self) -> str:
         return self.name.split("/")[1]
 
+    @property
+    def within(self) -> str:
+        """Its name within the experiment: method/seed-0, of a trial method/trial-KEY/seed-0."""
+        return self.name.split("/", 1)[1]
+
+    @property
+    def seed(self) -> int:
+        return int(self.name.rsplit("-", 1)[1])
+
+    def require(self, *names: str) -> None:
+        """Raise TunebookError where its folder lacks a file that the study makes."""
+        missing = [name for name in names if not (self.folder / name).is_file()]
+        if missing:
+            raise TunebookError(
+                f"{self.name}: found no {' and no '.join(missing)}; let the study finish (tunebook run), then repeat this command"
+            )
+
     def untouched(self) -> ChosenRun:
         """The base run of the same experiment."""
         return _files(self.study, f"{self.experiment}/{BASE}/seed-0")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,25 +16,24 @@ from typing import Any
 import jinja2
 import numpy
 import pandas
+import torch
 
 from tunebook.chosen_run import BASE, RUN_HELP, ChosenRun, choose_run
 from tunebook.data.splits import in_blocks, read_split, read_tokens
 from tunebook.deployment import TEMPLATES
-from tunebook.digests import check_folder, checked, digests_of
+from tunebook.digests import checked, digests_of
 from tunebook.errors import TunebookError, escaped
 from tunebook.finetuning import gguf_files, llama_cpp
-from tunebook.finetuning.devices import claim_device
 from tunebook.finetuning.evaluation import evaluate, in_order, row_scores
-from tunebook.finetuning.finished import SPLIT
+from tunebook.finetuning.finished import SPLIT, intact_run
 from tunebook.finetuning.generation import Answer, answer
 from tunebook.finetuning.merging import merged_model
 from tunebook.finetuning.modelfile import modelfile
-from tunebook.finetuning.models import load_model, quiet_libraries, use_allowed_cores
+from tunebook.finetuning.models import load_model
 from tunebook.finetuning.sampling import questions_of
 from tunebook.finetuning.tokenizers import load_tokenizer, publish_generation_config
 from tunebook.records import read_json, write_json
 from tunebook.reporting import typeset
-from tunebook.runs import read_run
 from tunebook.statistics.paired import Scores, paired_difference
 from tunebook.storage import folder_in_place
 
@@ -79,11 +77,7 @@ class Own:
 
     @classmethod
     def of(cls, chosen: ChosenRun) -> Own:
-        for name in ("predictions.parquet", "samples.json"):
-            if not (chosen.folder / name).is_file():
-                raise TunebookError(
-                    f"{chosen.name}: found no {name}; let the study finish (tunebook run), then repeat this command"
-                )
+        chosen.require("predictions.parquet", "samples.json")
         tokens = read_tokens(chosen.tokens, SPLIT)
         rows = in_blocks(read_split(chosen.dataset, SPLIT), tokens)
         predictions = pandas.read_parquet(checked(chosen.folder / "predictions.parquet"))
@@ -92,7 +86,11 @@ class Own:
     def check(self, file: str, read_by: str, losses: Iterator[float], answers: list[Answer], **more: int) -> Check:
         """Hold an exported model's losses of the text, a value a row, and its answers against the run's."""
         own, weights = (self.predictions[name].to_numpy(dtype=float) for name in ("text_loss", "text_tokens"))
-        theirs = numpy.array(list(losses))
+        theirs, whole = (
+            numpy.array(list(losses)),
+            weights > 0,
+        )  # of a row that max_length cut, nothing of the text may be left
+        theirs, own, weights = theirs[whole], own[whole], weights[whole]
         both = (Scores(values[None], seeded=False) for values in (theirs, own))
         found = paired_difference(*both, weights)
         means = [float(values @ weights / weights.sum()) for values in (theirs, own)]
@@ -117,9 +115,8 @@ def _is_tokenizers(name: str) -> bool:
     return not name.startswith((".", "provenance")) and ".safetensors" not in name
 
 
-def check_model(run: dict[str, Any], folder: Path, own: Own) -> Check:
-    """Load what was written and score it on the test rows, and let it answer what the run was asked."""
-    model, tokenizer = load_model(run | {"quantization": None}, folder).eval(), load_tokenizer(folder)
+def check_model(run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, own: Own) -> Check:
+    """Score what was written and read again on the test rows, and let it answer what the run was asked."""
     _, predictions = evaluate(run, model, tokenizer, own.tokens, own.rows)
     asked = questions_of(run, tokenizer, own.tokens, own.rows) if own.samples else []
     options = {key: run["generation"][key] for key in ("max_new_tokens", "batch_size")}
@@ -127,11 +124,10 @@ def check_model(run: dict[str, Any], folder: Path, own: Own) -> Check:
     return own.check("model.safetensors", "transformers", iter(predictions["text_loss"]), answers)
 
 
-def write_gguf(run: dict[str, Any], folder: Path, name: str, kind: str) -> str:
-    """Write the model of `folder` as GGUF, with a Modelfile for Ollama beside it. Returns the file's name."""
-    model, tokenizer = load_model(run | {"quantization": None}, folder), load_tokenizer(folder)
+def write_gguf(run: dict[str, Any], model: torch.nn.Module, tokenizer: Any, folder: Path, kind: str) -> str:
+    """Write a model as GGUF, with a Modelfile for Ollama beside it. Returns the file's name."""
     file = f"model-{kind}.gguf"
-    gguf_files.write_gguf(model, tokenizer, name, kind, folder / file)
+    gguf_files.write_gguf(model, tokenizer, run["run"], kind, folder / file)
     text = modelfile(run, tokenizer, file, run["generation"]["max_new_tokens"])
     (folder / "Modelfile").write_text(text, encoding="utf-8")
     return file
@@ -177,7 +173,7 @@ def refuse_other_model(check: Check, tolerance: float) -> None:
             f"{check.file}: {check.read_by} makes other tokens of {check.texts - check.tokenized_alike} of {check.texts} test rows; nothing "
             "was exported"
         )
-    if not abs(check.difference) <= tolerance:
+    if not abs(check.text_loss - check.run_text_loss) <= tolerance:  # a row that is no number makes both refuse
         raise TunebookError(
             f"{check.file}: its loss of the text is {check.text_loss:.4f} on the test rows, the run's is {check.run_text_loss:.4f}; the "
             f"difference of {check.difference:+.4f} is more than the tolerance of {tolerance:g} nats a token, and nothing was exported. "
@@ -239,25 +235,20 @@ def main(args: argparse.Namespace) -> None:
     chosen = choose_run(args.run)
     if chosen.method == BASE:
         raise TunebookError(f"{chosen.name}: the untouched model is in {chosen.model} as it is; export a finetuned run")
-    run, own = read_run(chosen.run), Own.of(chosen)
+    own, run = Own.of(chosen), intact_run(chosen)
     if args.gguf:
         gguf_files.check_architecture(read_json(chosen.model / "config.json"), run["task"])
-    check_folder(chosen.model, read_json(chosen.model / "provenance.json")["digests"])
-    check_folder(chosen.folder, read_json(chosen.folder / "training.json")["digests"])
-    claim_device(os.environ)
-    quiet_libraries()
-    use_allowed_cores()
     output = args.output or chosen.study / OUTPUT / chosen.name
     unread = None
     with folder_in_place(output) as folder:
         write_model(run, chosen, folder)
         gc.collect()
-        checks = [check_model(run, folder, own)]
+        model, tokenizer = load_model(run | {"quantization": None}, folder).eval(), load_tokenizer(folder)
+        checks = [check_model(run, model, tokenizer, own)]
         refuse_other_model(checks[0], args.tolerance)
         print(_words(checks[0]), flush=True)
         if args.gguf:
-            file = write_gguf(run, folder, chosen.name, args.gguf)
-            gc.collect()
+            file = write_gguf(run, model, tokenizer, folder, args.gguf)
             if llama_cpp.is_installed():
                 checks.append(_in_a_process_of_its_own(check_gguf, run, folder, file, own))
                 refuse_other_model(checks[-1], args.tolerance)

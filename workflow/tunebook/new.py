@@ -16,7 +16,7 @@ import yaml
 from tunebook.configuration.datasets import Format
 from tunebook.configuration.study import dump
 from tunebook.configuration.validation import validate
-from tunebook.data.file_names import SUFFIXES
+from tunebook.data.file_names import SUFFIXES, kind_of
 from tunebook.data.tabular import Refusal, Row, read_rows
 from tunebook.errors import TunebookError
 from tunebook.records import write_text
@@ -150,9 +150,7 @@ def _quoted(text: str) -> str:
 
 def study_text(name: str, data: Path, output: Path) -> str:
     """The text of a study for a file of rows. Raises TunebookError where the file cannot be read or its form is not known."""
-    kind = SUFFIXES.get(data.suffix.lower())
-    if kind is None:
-        raise TunebookError(f"{data}: found the suffix {data.suffix or 'none'}; known are {', '.join(SUFFIXES)}")
+    kind = kind_of(data)
     if not data.is_file():
         raise TunebookError(f"{data}: no such file; give a file of rows after --data")
     read = list(islice(read_rows(data, dump(Format(type=kind))), LOOKED_AT))

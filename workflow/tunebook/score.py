@@ -80,7 +80,7 @@ def score_run(chosen: ChosenRun, given: Encoded, folder: Path, few_shot: Sequenc
         name=chosen.name,
         experiment=chosen.experiment,
         method=chosen.method,
-        seed=int(chosen.name.rsplit("-", 1)[1]),
+        seed=chosen.seed,
         folder=folder,
         spec=run,
         evaluation=record,
@@ -130,7 +130,7 @@ def _lines(found: OtherRows, given: Encoded, runs: Sequence[Run], file: Path) ->
 
 
 def _name(run: Run) -> str:
-    return "untouched model" if run.method == BASE else f"{run.method}/seed-{run.seed}"
+    return "untouched model" if run.method == BASE else run.name.split("/", 1)[1]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,8 +168,7 @@ def main(args: argparse.Namespace) -> None:
     given = encoded(found, first)
     output = args.output or first.study / OUTPUT / first.experiment / args.data.stem
     runs = [
-        score_run(run, given, output / run.method / run.name.rsplit("/", 1)[1], args.few_shot)
-        for run in dict.fromkeys([first.untouched(), *chosen])
+        score_run(run, given, output / run.within, args.few_shot) for run in dict.fromkeys([first.untouched(), *chosen])
     ]
     base, *trained = runs
     differences = {run.name: against_base(base, run) for run in trained}

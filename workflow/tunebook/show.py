@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunebook.chosen_run import RUN_HELP, ChosenRun, choose_run
-from tunebook.errors import TunebookError, printable
+from tunebook.errors import printable
 from tunebook.records import read_json
 from tunebook.reporting import typeset
 from tunebook.reporting.study_folder import Run, read_run_records
@@ -66,13 +66,8 @@ def _one_line(text: str) -> str:
 
 
 def _records(chosen: ChosenRun, experiment: dict[str, Any]) -> Run:
-    missing = [name for name in ("evaluation.json", "samples.json") if not (chosen.folder / name).is_file()]
-    if missing:
-        raise TunebookError(
-            f"{chosen.name}: found no {' and no '.join(missing)}; let the study finish (tunebook run), then repeat this command"
-        )
-    seed = int(chosen.name.rsplit("-", 1)[1])
-    return read_run_records(chosen.study, experiment, chosen.experiment, chosen.method, seed, chosen.name)
+    chosen.require("evaluation.json", "samples.json")
+    return read_run_records(chosen.study, experiment, chosen.experiment, chosen.method, chosen.seed, chosen.name)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

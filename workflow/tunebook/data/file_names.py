@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
+from pathlib import Path
+
+from tunebook.errors import TunebookError
 
 SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
+
+
+def kind_of(file: Path) -> str:
+    """The format that a file's suffix says. Raises TunebookError where it says none that is known."""
+    kind = SUFFIXES.get(file.suffix.lower())
+    if kind is None:
+        raise TunebookError(f"{file}: found the suffix {file.suffix or 'none'}; known are {', '.join(SUFFIXES)}")
+    return kind
 
 
 def matching(names: Iterable[str], wanted: str) -> list[str]:

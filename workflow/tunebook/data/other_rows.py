@@ -14,7 +14,7 @@ from tunebook.configuration.datasets import Format
 from tunebook.configuration.study import dump
 from tunebook.data.copies import Rows
 from tunebook.data.dropped import Pair, check_refusals
-from tunebook.data.file_names import SUFFIXES
+from tunebook.data.file_names import kind_of
 from tunebook.data.raw import Refusal
 from tunebook.data.rendering import Example
 from tunebook.data.source_rows import rows_of
@@ -68,8 +68,6 @@ def _distinct(seen: list[Example], examples: list[Example], threshold: float) ->
 
 def _format(file: Path, fetched: dict[str, Any]) -> dict[str, Any]:
     """How a file is read: as the data set's own files are, where the suffix is of that kind, else by its suffix alone."""
-    kind = SUFFIXES.get(file.suffix.lower())
-    if kind is None:
-        raise TunebookError(f"{file}: found the suffix {file.suffix or 'none'}; known are {', '.join(SUFFIXES)}")
+    kind = kind_of(file)
     own = fetched["format"]
     return own if own and own["type"] == kind else dump(Format(type=kind))

@@ -29,8 +29,8 @@ class Files(Protocol):
     adapter: Path | None
 
 
-def load_run(files: Files) -> tuple[dict[str, Any], torch.nn.Module, Any]:
-    """run.json, model and tokenizer. Raises TunebookError if one of them is not as it was published."""
+def intact_run(files: Files) -> dict[str, Any]:
+    """run.json, with this process made ready to load the model. Raises TunebookError if a file is not as it was published."""
     claim_device(os.environ)
     quiet_libraries()
     use_allowed_cores()
@@ -38,6 +38,12 @@ def load_run(files: Files) -> tuple[dict[str, Any], torch.nn.Module, Any]:
     check_folder(files.model, read_json(files.model / "provenance.json")["digests"])
     if files.adapter is not None:
         check_folder(files.adapter.parent, read_json(files.adapter.parent / "training.json")["digests"])
+    return run
+
+
+def load_run(files: Files) -> tuple[dict[str, Any], torch.nn.Module, Any]:
+    """run.json, model and tokenizer. Raises TunebookError if one of them is not as it was published."""
+    run = intact_run(files)
     return run, load_finetuned(run, files.model, files.adapter), load_tokenizer(files.model)
 
 
